@@ -297,7 +297,7 @@ macro_rules! options {
         methods("`link_error(errback)`, `on_error(errback)`")
         default("none");
     chain "The steps of the chain that follow, in reverse order: the next one is the last element."
-        rare(Option<Vec<WireSignature>>) wire("a list of signatures: `chain` beside the arguments")
+        rare(Option<StepsBehind>) wire("a list of signatures: `chain` beside the arguments")
         default("none");
     chord "The body of the chord to whose header the task belongs."
         rare(Option<Arc<WireSignature>>) wire("a signature: `chord` beside the arguments")

@@ -84,6 +84,10 @@ impl Broker for RedisBroker {
     }
 
     fn publish(&self, batch: Vec<Outgoing>) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move { self.shared.publish(&batch).await })
+    }
+
+    fn publish_borrowed<'a>(&'a self, batch: &'a [Outgoing]) -> BoxFuture<'a, Result<()>> {
         Box::pin(self.shared.publish(batch))
     }
 

@@ -15,6 +15,7 @@ pub use apium_protocol::message::headers::{Headers, TimeLimit};
 pub use apium_protocol::message::message::Message;
 pub use apium_protocol::message::properties::Properties;
 pub use apium_protocol::message::signature::Signature;
+pub use apium_protocol::message::steps_behind::StepsBehind;
 pub use apium_protocol::message::task_id::TaskId;
 pub use apium_protocol::timestamp;
 pub use apium_protocol::value::deserialize::ValueError;

@@ -21,7 +21,7 @@ use crate::context::current::note_child;
 use crate::error::ErrorKind;
 use crate::error::{Error, Result};
 use crate::options::call_options::CallOptions;
-use crate::publish::prepare::CallSpec;
+use crate::publish::prepare::{CallSpec, PreparedMessage};
 use crate::publish::producer::Producer;
 use crate::publish::publisher::Publisher;
 use crate::result::async_result::AsyncResult;
@@ -207,19 +207,20 @@ impl<In: ?Sized + Complete, Out: 'static> IntoFuture for Signature<In, Out> {
 pub(crate) async fn send_call<T>(app: &App, publisher: &Publisher, call: CallSpec) -> Result<AsyncResult<T>> {
     if app.config().task_always_eager {
         match app.registry().get(&call.task) {
-            Some(_) if !call.by_name => return eager::apply_task(app, call).await,
+            Some(_) if !call.by_name => return Box::pin(eager::apply_task(app, call)).await,
             _ => {
                 tracing::warn!(task = %printable(&call.task), "task_always_eager does not apply to a call by name: it is sent")
             }
         }
     }
     let backend = app.backend_of(&call.task).cloned();
-    let prepared = publisher.prepare(call)?;
-    publisher.publish_calls(vec![prepared.outgoing], prepared.policy).await?;
-    if prepared.add_to_parent {
-        note_child(|| ResultTuple::task(prepared.id.clone()));
+    let PreparedMessage { id, outgoing, ignored, add_to_parent, policy } = publisher.prepare(call)?;
+    let result = AsyncResult::sent(app, id, backend, ignored);
+    publisher.publish_calls(vec![outgoing], policy).await?;
+    if add_to_parent {
+        note_child(|| ResultTuple::task(result.id().clone()));
     }
-    Ok(AsyncResult::sent(app, prepared.id, backend, prepared.ignored))
+    Ok(result)
 }
 
 /// Sends a workflow, or runs it here with `task_always_eager`.

@@ -133,8 +133,7 @@ impl Planner {
         let first = list.remove(0);
         let single = list.is_empty();
         let later_steps: Vec<WireSignature> = list.iter().rev().map(Node::to_wire).collect::<Result<_>>()?;
-        let rare = options.rare_mut();
-        rare.chain.get_or_insert_default().extend(later_steps);
+        options.rare_mut().chain.get_or_insert_default().add_in_front(later_steps);
         let sent = self.add(first, SendWith { arguments: with.arguments, options })?;
         Ok(if single { sent } else { PlannedResult { result, child: sent.child } })
     }
@@ -243,11 +242,11 @@ fn joined_with_steps_behind(mut node: Node, options: &mut CallOptions) -> Result
     }
     let of_call = options.rare.as_mut().and_then(|rare| rare.chain.take());
     let stored = node.options_mut().rare.as_mut().and_then(|rare| rare.chain.take());
-    // In messages the next step stands last.
     let mut behind = of_call.or(stored).unwrap_or_default();
     while node.ends_with_a_group()
-        && let Some(next) = behind.pop()
+        && let Some(next) = behind.next_step()?
     {
+        behind = behind.behind_next();
         node = node.pipe(Node::from_wire(&next)?);
     }
     if !behind.is_empty() {

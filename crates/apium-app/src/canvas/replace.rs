@@ -150,7 +150,7 @@ impl Node {
         node.freeze(workflow, planner.ids())?;
         let nesting = headers.replaced_task_nesting + 1;
         node.each_step(&mut |options| options.rare_mut().replaced_task_nesting = Some(nesting));
-        for step in request.chain().iter().rev() {
+        for step in request.chain()?.iter().rev() {
             let mut step = Self::from_wire(step)?;
             step.options_mut().rare_mut().replaced_task_nesting = Some(nesting);
             node = node.pipe(step);

@@ -13,6 +13,7 @@ use apium_protocol::message::task_id::TaskId;
 use apium_protocol::timestamp;
 use jiff::Timestamp;
 
+use crate::error::Result;
 use crate::failure::Failure;
 
 /// What a task knows about its execution. The names are those of Celery.
@@ -145,7 +146,7 @@ impl Request {
     pub fn kwargs_json(&self) -> Json {
         struct Pairs<'a>(&'a [(String, Json)]);
         impl serde::Serialize for Pairs<'_> {
-            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
                 serializer.collect_map(self.0.iter().map(|(key, value)| (key, value)))
             }
         }
@@ -172,9 +173,13 @@ impl Request {
         self.body.embed.chord.as_deref()
     }
 
-    /// The steps of the chain that follow, in reverse: the next step is the last element.
-    pub fn chain(&self) -> &[Signature] {
-        self.body.embed.chain.as_deref().unwrap_or_default()
+    /// The steps of the chain that follow, in reverse: the next step is the last element. They are read here: a worker
+    /// passes on their text (`body.embed.chain`).
+    ///
+    /// # Errors
+    /// [`ErrorKind::Codec`](crate::error::ErrorKind::Codec) for a step that is no signature.
+    pub fn chain(&self) -> Result<Vec<Signature>> {
+        self.body.embed.chain.as_ref().map_or(Ok(Vec::new()), |steps| Ok(steps.signatures()?))
     }
 
     /// Signatures to run on success.

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use apium_protocol::json::text::Json;
 use apium_protocol::message::signature::Signature as WireSignature;
+use apium_protocol::message::steps_behind::StepsBehind;
 use apium_protocol::message::task_id::TaskId;
 use jiff::tz::Offset;
 use jiff::{Timestamp, Zoned};

@@ -4,6 +4,7 @@ use std::fmt;
 
 use apium_protocol::json::text::Json;
 use apium_protocol::message::signature::Signature as WireSignature;
+use apium_protocol::message::steps_behind::StepsBehind;
 use apium_transport::broker::broker::PriorityOrder;
 
 use crate::error::Result;
@@ -91,6 +92,20 @@ pub(crate) fn write_numbers(signature: &mut WireSignature, order: PriorityOrder)
     Ok(())
 }
 
+/// Writes the numbers of a broker for the words in steps. A step without one keeps its text.
+///
+/// # Errors
+/// A step that cannot be read and may have a word.
+pub(crate) fn write_numbers_behind(steps: &mut StepsBehind, order: PriorityOrder) -> Result<()> {
+    if !has_a_word(steps.as_str()) {
+        return Ok(());
+    }
+    let mut texts = steps.texts();
+    texts.iter_mut().try_for_each(|text| write_inside(text, order))?;
+    *steps = StepsBehind::from_json(&Json::from_serialize(&texts)?.into_bytes())?;
+    Ok(())
+}
+
 /// Whether there is a word in a signature, or may be one inside it.
 pub(crate) fn may_have_words(signature: &WireSignature) -> bool {
     let options = &signature.options;
@@ -108,7 +123,11 @@ const SIGNATURES_OF_OPTIONS: &[&str] = &["link", "link_error", "chain", "chord"]
 const SIGNATURES_OF_WORKFLOWS: &[&str] = &["tasks", "header", "body", "task"];
 
 fn names_a_word(json: &Json) -> bool {
-    [URGENT, BACKGROUND].iter().any(|word| json.as_str().contains(word))
+    has_a_word(json.as_str())
+}
+
+fn has_a_word(text: &str) -> bool {
+    [URGENT, BACKGROUND].iter().any(|word| text.contains(word))
 }
 
 /// Writes the numbers into JSON that is a signature or a list of signatures.
@@ -121,9 +140,13 @@ fn write_inside(json: &mut Json, order: PriorityOrder) -> Result<()> {
         list.iter_mut().try_for_each(|signature| write_numbers(signature, order))?;
         *json = Json::from_serialize(&list)?;
     } else {
-        let mut signature = WireSignature::from_json(json.as_bytes())?;
+        let before = WireSignature::from_json(json.as_bytes())?;
+        let mut signature = before.clone();
         write_numbers(&mut signature, order)?;
-        *json = Json::from_bytes(signature.to_json().into())?;
+        // The word may stand in an argument alone.
+        if signature != before {
+            *json = Json::from_bytes(signature.to_json().into())?;
+        }
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use apium_protocol::json::text::Json;
 use apium_protocol::message::signature::Signature as WireSignature;
+use apium_protocol::message::steps_behind::StepsBehind;
 use apium_protocol::message::task_id::TaskId;
 use apium_protocol::timestamp;
 use jiff::tz::TimeZone;
@@ -79,7 +80,18 @@ macro_rules! serde_values {
         }
     )+};
 }
-serde_values!(bool, u8, u32, i64, f64, String, Vec<WireSignature>);
+serde_values!(bool, u8, u32, i64, f64, String);
+
+/// Steps travel as the text that they came as.
+impl WireValue for StepsBehind {
+    fn to_json(&self) -> Result<Json> {
+        Ok(Self::to_json(self))
+    }
+
+    fn from_json(name: &str, value: &Json) -> Result<Self> {
+        Self::from_json(&value.clone().into_bytes()).map_err(|error| unreadable(name, error))
+    }
+}
 
 macro_rules! text_values {
     ($($type:ty),+) => {$(
@@ -140,9 +152,7 @@ impl WireValue for When {
 
     fn from_json(name: &str, value: &Json) -> Result<Self> {
         let text: String = decode(name, value)?;
-        let at = timestamp::parse_in(&text, &TimeZone::UTC).map_err(|error| {
-            Error::new(ErrorKind::Call, format!("read the option `{name}` of a signature")).with_source(error)
-        })?;
+        let at = timestamp::parse_in(&text, &TimeZone::UTC).map_err(|error| unreadable(name, error))?;
         Ok(Self::from(at))
     }
 }
@@ -249,9 +259,11 @@ pub(crate) fn read_options(wire: &BTreeMap<String, Json>) -> Result<CallOptions>
 }
 
 fn decode<T: DeserializeOwned>(name: &str, value: &Json) -> Result<T> {
-    value.decode().map_err(|error| {
-        Error::new(ErrorKind::Call, format!("read the option `{name}` of a signature")).with_source(error)
-    })
+    value.decode().map_err(|error| unreadable(name, error))
+}
+
+fn unreadable(name: &str, error: apium_protocol::error::Error) -> Error {
+    Error::new(ErrorKind::Call, format!("read the option `{name}` of a signature")).with_source(error)
 }
 
 #[cfg(test)]

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use apium_protocol::error::with_causes;
 use apium_transport::address::Address;
-use apium_transport::broker::outgoing::Outgoing;
 use apium_transport::error::{Error, ErrorKind, Result};
 
 use crate::config::retry_policy::RetryPolicy;
@@ -67,43 +66,19 @@ impl PublishPolicy {
         at: &Address,
         mut operation: impl FnMut() -> F,
     ) -> Result<T> {
-        self.run_with(at, |_| operation()).await
-    }
-
-    /// Publishes a batch by `publish_once`, as [`run`](Self::run) does it.
-    pub(crate) async fn publish<F: Future<Output = Result<()>>>(
-        self,
-        mut batch: Vec<Outgoing>,
-        broker: &Address,
-        publish_once: impl Fn(Vec<Outgoing>) -> F,
-    ) -> Result<()> {
-        let attempt = |last| publish_once(if last { std::mem::take(&mut batch) } else { batch.clone() });
-        self.run_with(broker, attempt).await
-    }
-
-    /// `attempt` gets whether it is the last one.
-    async fn run_with<T, F: Future<Output = Result<T>>>(
-        self,
-        at: &Address,
-        mut attempt: impl FnMut(bool) -> F,
-    ) -> Result<T> {
         match self.retry {
             Some(RetryPolicy { max_retries: None, .. }) => {
-                self.retry(at, |last| within(self.timeout, at, attempt(last))).await
+                self.retry(at, || within(self.timeout, at, operation())).await
             }
-            _ => within(self.timeout, at, self.retry(at, attempt)).await,
+            _ => within(self.timeout, at, self.retry(at, operation)).await,
         }
     }
 
-    async fn retry<T, F: Future<Output = Result<T>>>(
-        self,
-        at: &Address,
-        mut attempt: impl FnMut(bool) -> F,
-    ) -> Result<T> {
+    async fn retry<T, F: Future<Output = Result<T>>>(self, at: &Address, mut attempt: impl FnMut() -> F) -> Result<T> {
         let mut retry = 0;
         loop {
             let wait = self.retry.and_then(|policy| policy.wait_before(retry));
-            match (attempt(wait.is_none()).await, wait) {
+            match (attempt().await, wait) {
                 (Err(error), Some(wait)) if error.is_retryable() => {
                     tracing::warn!(error = %with_causes(&error), retry, %at, "a server does not answer; trying again");
                     tokio::time::sleep(wait).await;

@@ -21,7 +21,7 @@ use crate::context::current;
 use crate::context::request::Request;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::call_options::{CallOptions, Expires, RareOptions, When};
-use crate::options::priority::{Priority, may_have_words, write_numbers};
+use crate::options::priority::{Priority, may_have_words, write_numbers, write_numbers_behind};
 use crate::publish::policy::PublishPolicy;
 use crate::publish::publisher::{Publisher, SendDefaults};
 use crate::task::arguments::Arguments;
@@ -105,14 +105,15 @@ impl Publisher {
     #[doc(hidden)]
     pub fn prepare_for(&self, call: CallSpec, parent: Option<ParentTask>) -> Result<PreparedMessage> {
         let _stop = tracing::trace_span!(target: "apium::walk", "prepare", task = &*call.task).entered();
-        let CallSpec { task, mut arguments, mut options, def, by_name } = call;
+        let CallSpec { task, arguments, mut options, def, by_name } = call;
         let mapped = mapped_task(&task, &arguments);
         let routed_as = mapped.as_deref().unwrap_or(&task);
-        let unregistered = match (self.defaults(routed_as), def) {
+        let registered = self.defaults(routed_as);
+        let unregistered = match (registered, def) {
             (None, Some(def)) => Some(self.defaults_of(def)),
             _ => None,
         };
-        let mut defaults = self.defaults(routed_as).or(unregistered.as_ref());
+        let mut defaults = registered.or(unregistered.as_ref());
         match defaults {
             // A map takes queue and priority from the task that it runs, and no other option.
             Some(of_mapped) if mapped.is_some() => {
@@ -131,10 +132,11 @@ impl Publisher {
         let timelimit = limits(&task, &options)?;
         let ignored = ignored(config.task_ignore_result, &options, defaults, by_name);
         let policy = PublishPolicy::of_call(config, &options);
-        let mut rare = options.rare.take().map(|rare| *rare).unwrap_or_default();
-        let able = self.broker().capabilities();
-        write_numbers_behind(&mut rare, able.priority_order)?;
         let times = Times::of(&task, &options, self.clock().now(), self.zone())?;
+        let mut unset = RareOptions::default();
+        let rare = options.rare.as_deref_mut().unwrap_or(&mut unset);
+        let able = self.broker().capabilities();
+        write_numbers_of_links(rare, able.priority_order)?;
         let id = options.task_id.take().unwrap_or_else(TaskId::random);
         if id.as_str().trim().is_empty() {
             let text = format!("call {task} with the task id {:?}: an id needs a character", id.as_str());
@@ -173,7 +175,7 @@ impl Publisher {
         properties.expiration = times.expiration;
         properties.extra = std::mem::take(&mut rare.properties);
         let add_to_parent = rare.add_to_parent.unwrap_or(true);
-        let mut body = Body::new(std::mem::take(&mut arguments.args), std::mem::take(&mut arguments.kwargs));
+        let mut body = Body::new(arguments.args, arguments.kwargs);
         body.embed = embed(rare);
         let mut message = Message::new(properties, headers, bytes::Bytes::new());
         self.encode(&body, options.serializer.as_deref(), options.compression.as_deref(), &mut message).map_err(
@@ -204,10 +206,12 @@ fn mapped_task(task: &str, arguments: &Arguments) -> Option<Arc<str>> {
 }
 
 /// Writes the broker's numbers for the priorities of what follows the task: a message has no words.
-fn write_numbers_behind(rare: &mut RareOptions, order: PriorityOrder) -> Result<()> {
-    let lists = [Some(&mut rare.link), Some(&mut rare.link_error), rare.chain.as_mut()];
-    for signature in lists.into_iter().flatten().flatten() {
+fn write_numbers_of_links(rare: &mut RareOptions, order: PriorityOrder) -> Result<()> {
+    for signature in rare.link.iter_mut().chain(&mut rare.link_error) {
         write_numbers(signature, order)?;
+    }
+    if let Some(steps) = &mut rare.chain {
+        write_numbers_behind(steps, order)?;
     }
     match &mut rare.chord {
         // The members of a header share the body.
@@ -217,12 +221,13 @@ fn write_numbers_behind(rare: &mut RareOptions, order: PriorityOrder) -> Result<
 }
 
 /// The links of the message.
-fn embed(rare: RareOptions) -> Embed {
+fn embed(rare: &mut RareOptions) -> Embed {
+    let filled = |links: &mut Vec<WireSignature>| Some(std::mem::take(links)).filter(|links| !links.is_empty());
     let mut embed = Embed::default();
-    embed.callbacks = (!rare.link.is_empty()).then_some(rare.link);
-    embed.errbacks = (!rare.link_error.is_empty()).then_some(rare.link_error);
-    embed.chain = rare.chain;
-    embed.chord = rare.chord;
+    embed.callbacks = filled(&mut rare.link);
+    embed.errbacks = filled(&mut rare.link_error);
+    embed.chain = rare.chain.take();
+    embed.chord = rare.chord.take();
     embed
 }
 

@@ -214,7 +214,7 @@ impl Publisher {
         }
         let count = batch.len();
         let broker = self.broker().address();
-        let published = policy.publish(batch, broker, |batch| self.publish_once(batch)).await;
+        let published = policy.run(broker, || self.publish_once(&batch)).await;
         published.map_err(|error| {
             let messages = if count == 1 { "the message".to_owned() } else { format!("{count} messages") };
             let may_be_partial = count > 1 && !self.broker().capabilities().atomic_publish;
@@ -224,42 +224,44 @@ impl Publisher {
     }
 
     /// Tries once: declares the queues that are missing, and sends the batch, inside the layers.
-    async fn publish_once(&self, batch: Vec<Outgoing>) -> TransportResult<()> {
-        self.declare_missing(&batch).await?;
+    async fn publish_once(&self, batch: &[Outgoing]) -> TransportResult<()> {
+        let missing = self.missing_targets(batch);
+        if !missing.is_empty() {
+            // Boxed, since it happens once for each target.
+            Box::pin(self.declare(missing)).await?;
+        }
         match self.layers() {
-            [] => self.broker().publish(batch).await,
-            layers => PublishNext::new(layers, self.broker(), batch).run().await,
+            [] => self.broker().publish_borrowed(batch).await,
+            layers => PublishNext::new(layers, self.broker(), batch.to_vec()).run().await,
         }
     }
 
-    /// Declares the queues of targets (exchange and routing key) to which nothing was published before.
-    async fn declare_missing(&self, batch: &[Outgoing]) -> TransportResult<()> {
-        let mut topology = Topology::default();
-        let mut targets = Vec::new();
-        {
-            let declared = self.0.declared.read().unwrap_or_else(PoisonError::into_inner);
-            let mut last: Option<&Outgoing> = None;
-            for outgoing in batch {
-                let same = |last: &Outgoing| {
-                    Arc::ptr_eq(&last.routing_key, &outgoing.routing_key) && last.exchange == outgoing.exchange
-                };
-                if last.is_some_and(same) {
-                    continue;
-                }
-                last = Some(outgoing);
-                let target = (outgoing.exchange.clone(), outgoing.routing_key.clone());
-                if declared.contains(&target) || targets.contains(&target) {
-                    continue;
-                }
-                if let Some(queue) = self.router().queue_for(&target.0, &target.1) {
-                    topology.queues.push(queue.as_ref().clone());
-                }
-                targets.push(target);
+    /// The targets (exchange and routing key) to which nothing was published before.
+    fn missing_targets(&self, batch: &[Outgoing]) -> Vec<(Arc<str>, Arc<str>)> {
+        let mut missing = Vec::new();
+        let declared = self.0.declared.read().unwrap_or_else(PoisonError::into_inner);
+        let mut last: Option<&Outgoing> = None;
+        for outgoing in batch {
+            let same = |last: &Outgoing| {
+                Arc::ptr_eq(&last.routing_key, &outgoing.routing_key) && last.exchange == outgoing.exchange
+            };
+            if last.is_some_and(same) {
+                continue;
+            }
+            last = Some(outgoing);
+            let target = (outgoing.exchange.clone(), outgoing.routing_key.clone());
+            if !declared.contains(&target) && !missing.contains(&target) {
+                missing.push(target);
             }
         }
-        if targets.is_empty() {
-            return Ok(());
-        }
+        missing
+    }
+
+    /// Declares the queues of these targets.
+    async fn declare(&self, targets: Vec<(Arc<str>, Arc<str>)>) -> TransportResult<()> {
+        let mut topology = Topology::default();
+        let queues = targets.iter().filter_map(|(exchange, key)| self.router().queue_for(exchange, key));
+        topology.queues.extend(queues.map(|queue| queue.as_ref().clone()));
         if !topology.queues.is_empty() {
             self.broker().declare(&topology).await?;
         }

@@ -5,6 +5,23 @@ use std::collections::BTreeMap;
 use crate::json::text::Json;
 use crate::json::write::{write_f64, write_int, write_str};
 
+/// A key that needs no escapes, and the text before its value.
+#[derive(Clone, Copy)]
+pub(crate) struct Key {
+    pub(crate) name: &'static str,
+    /// With the comma before it.
+    pub(crate) text: &'static str,
+}
+
+/// A key of a map, from its name.
+macro_rules! key {
+    ($name:literal) => {
+        $crate::json::map_writer::Key { name: $name, text: concat!(", \"", $name, "\": ") }
+    };
+}
+
+pub(crate) use key;
+
 /// Writes the keys and values of a map. A key in `extra` replaces the one of the same name, and comes last.
 pub(crate) struct MapWriter<'a> {
     out: &'a mut Vec<u8>,
@@ -12,6 +29,7 @@ pub(crate) struct MapWriter<'a> {
     first: bool,
 }
 
+// A message has some forty keys. Where a key is inlined, its length is known, and copying it costs next to nothing.
 impl<'a> MapWriter<'a> {
     /// Begins a map.
     pub(crate) fn new(out: &'a mut Vec<u8>, extra: &'a BTreeMap<String, Json>) -> Self {
@@ -19,39 +37,46 @@ impl<'a> MapWriter<'a> {
         Self { out, extra, first: true }
     }
 
-    /// Writes a key that needs no escapes, unless `extra` has it. The caller writes its value next.
-    pub(crate) fn key(&mut self, key: &'static str) -> Option<&mut Vec<u8>> {
-        if !self.extra.is_empty() && self.extra.contains_key(key) {
+    /// Writes a key, unless `extra` has it. The caller writes its value next.
+    #[inline(always)]
+    pub(crate) fn key(&mut self, key: Key) -> Option<&mut Vec<u8>> {
+        if !self.extra.is_empty() && self.extra.contains_key(key.name) {
             return None;
         }
-        self.out.extend_from_slice(if self.first { b"\"" } else { b", \"" });
-        self.first = false;
-        self.out.extend_from_slice(key.as_bytes());
-        self.out.extend_from_slice(b"\": ");
+        if self.first {
+            self.out.extend_from_slice(&key.text.as_bytes()[2..]);
+            self.first = false;
+        } else {
+            self.out.extend_from_slice(key.text.as_bytes());
+        }
         Some(self.out)
     }
 
     /// Writes a key, and its value with `write`, unless `extra` has the key.
-    pub(crate) fn with(&mut self, key: &'static str, write: impl FnOnce(&mut Vec<u8>)) {
+    #[inline(always)]
+    pub(crate) fn with(&mut self, key: Key, write: impl FnOnce(&mut Vec<u8>)) {
         if let Some(out) = self.key(key) {
             write(out);
         }
     }
 
     /// Writes a key with a text, or with null.
-    pub(crate) fn text(&mut self, key: &'static str, text: Option<&str>) {
+    #[inline(always)]
+    pub(crate) fn text(&mut self, key: Key, text: Option<&str>) {
         self.with(key, |out| write_text(out, text));
     }
 
     /// Writes a key with a text, if there is one.
-    pub(crate) fn text_if(&mut self, key: &'static str, text: Option<&str>) {
+    #[inline(always)]
+    pub(crate) fn text_if(&mut self, key: Key, text: Option<&str>) {
         if text.is_some() {
             self.text(key, text);
         }
     }
 
     /// Writes a key with an integer, or with null.
-    pub(crate) fn int(&mut self, key: &'static str, value: Option<i64>) {
+    #[inline(always)]
+    pub(crate) fn int(&mut self, key: Key, value: Option<i64>) {
         self.with(key, |out| match value {
             Some(value) => write_int(out, value),
             None => out.extend_from_slice(b"null"),
@@ -59,7 +84,8 @@ impl<'a> MapWriter<'a> {
     }
 
     /// Writes a key with a boolean, or with null.
-    pub(crate) fn bool(&mut self, key: &'static str, value: Option<bool>) {
+    #[inline(always)]
+    pub(crate) fn bool(&mut self, key: Key, value: Option<bool>) {
         self.with(key, |out| {
             out.extend_from_slice(match value {
                 Some(true) => b"true",

@@ -2,6 +2,7 @@
 //! `Infinity` and `-Infinity`.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use bytes::Bytes;
 
@@ -32,6 +33,22 @@ impl<'a> JsonReader<'a> {
     /// Reads shared bytes. `raw_bytes` returns slices of the same memory.
     pub(crate) fn of(owner: &'a Bytes) -> Result<Self> {
         Ok(Self { owner: Some(owner), ..Self::new(utf8(owner)?) })
+    }
+
+    /// Another reader of the same text, from this position on.
+    pub(crate) fn at(&self, position: usize) -> Self {
+        Self { text: self.text, at: position, owner: self.owner }
+    }
+
+    /// A part of the text: a slice of the shared memory, or a copy.
+    pub(crate) fn slice(&self, range: Range<usize>) -> Bytes {
+        let part = self.text[range].as_bytes();
+        self.owner.map_or_else(|| Bytes::copy_from_slice(part), |owner| owner.slice_ref(part))
+    }
+
+    /// Consumes a comma if it is next.
+    pub(crate) fn comma(&mut self) {
+        self.at += usize::from(self.peek() == b',');
     }
 
     /// How many bytes were consumed.
@@ -99,8 +116,10 @@ impl<'a> JsonReader<'a> {
 
     /// Consumes the next value and returns its bytes: a slice of the shared memory, or a copy.
     pub(crate) fn raw_bytes(&mut self) -> Result<Bytes> {
-        let raw = self.raw()?.as_bytes();
-        Ok(self.owner.map_or_else(|| Bytes::copy_from_slice(raw), |owner| owner.slice_ref(raw)))
+        self.peek();
+        let start = self.at;
+        self.skip()?;
+        Ok(self.slice(start..self.at))
     }
 
     /// Reads a list. `each` must consume one value.

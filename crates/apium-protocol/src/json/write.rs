@@ -5,12 +5,14 @@ use std::io::Write;
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// Whether Python writes the byte without an escape.
+#[inline]
 fn is_plain(byte: u8) -> bool {
-    matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\'
+    matches!(byte, b' '..=b'~') & (byte != b'"') & (byte != b'\\')
 }
 
 /// Writes a string with its quotes.
 pub(crate) fn write_str(out: &mut Vec<u8>, text: &str) {
+    out.reserve(text.len() + 2);
     out.push(b'"');
     write_escaped(out, text, true);
     out.push(b'"');
@@ -30,26 +32,30 @@ pub(crate) fn write_escaped(out: &mut Vec<u8>, text: &str, ascii: bool) {
     out.extend_from_slice(&bytes[from..]);
 }
 
-/// The index of the first byte that Python escapes. It looks at eight bytes at once, since most texts have none.
+/// The index of the first byte that Python escapes. It looks at many bytes at once, since most texts have none.
 fn first_special(bytes: &[u8]) -> Option<usize> {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x8080_8080_8080_8080;
-    let has_zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
-    let (words, rest) = bytes.as_chunks::<8>();
-    for (index, word) in words.iter().enumerate() {
-        let word = u64::from_ne_bytes(*word);
-        let control = word.wrapping_sub(ONES * 0x20) & !word & HIGH;
-        let quoted = has_zero(word ^ (ONES * u64::from(b'"'))) | has_zero(word ^ (ONES * u64::from(b'\\')));
-        // From 0x7f on, the high bit is set or adding one sets it.
-        let beyond = (word | word.wrapping_add(ONES)) & HIGH;
-        if control | quoted | beyond != 0 {
-            // A carry between bytes may have reported a plain byte, so each byte is checked.
-            let start = index * 8;
-            return bytes[start..].iter().position(|&byte| !is_plain(byte)).map(|found| start + found);
+    const LARGE: usize = 16;
+    const SMALL: usize = 8;
+    let has_special = match bytes {
+        [] => return None,
+        // The last block overlaps the one before it, so that no byte is looked at alone.
+        [.., _] if bytes.len() >= LARGE => {
+            let (blocks, _) = bytes.as_chunks::<LARGE>();
+            blocks.iter().any(any_special) || bytes.last_chunk::<LARGE>().is_some_and(any_special)
         }
-    }
-    let start = words.len() * 8;
-    rest.iter().position(|&byte| !is_plain(byte)).map(|found| start + found)
+        [.., _] if bytes.len() >= SMALL => {
+            bytes.first_chunk::<SMALL>().is_some_and(any_special)
+                || bytes.last_chunk::<SMALL>().is_some_and(any_special)
+        }
+        _ => true,
+    };
+    if has_special { bytes.iter().position(|&byte| !is_plain(byte)) } else { None }
+}
+
+/// Whether any byte of a block is escaped. It has no branch, so that the compiler looks at all of them at once.
+#[inline]
+fn any_special<const N: usize>(block: &[u8; N]) -> bool {
+    block.iter().fold(false, |found, &byte| found | !is_plain(byte))
 }
 
 fn write_char(out: &mut Vec<u8>, c: char, ascii: bool) {

@@ -7,10 +7,11 @@ use bytes::Bytes;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::json::lenient;
-use crate::json::map_writer::{MapWriter, write_entries, write_jsons, write_list, write_text};
+use crate::json::map_writer::{MapWriter, key, write_entries, write_jsons, write_list, write_text};
 use crate::json::reader::{JsonReader, utf8};
 use crate::json::text::{Json, serde_by_json};
 use crate::message::signature::Signature;
+use crate::message::steps_behind::StepsBehind;
 
 /// The decoded body of a task message.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -33,7 +34,7 @@ pub struct Embed {
     /// The errbacks (`link_error`): run on failure.
     pub errbacks: Option<Vec<Signature>>,
     /// The remaining steps of the chain, reversed: the next step is the last element.
-    pub chain: Option<Vec<Signature>>,
+    pub chain: Option<StepsBehind>,
     /// The body of the chord whose header contains the task.
     pub chord: Option<Arc<Signature>>,
     /// Unknown keys, passed on as they are.
@@ -44,7 +45,8 @@ impl Embed {
     /// Whether anything runs after the task.
     pub fn has_links(&self) -> bool {
         let filled = |list: &Option<Vec<Signature>>| list.as_ref().is_some_and(|l| !l.is_empty());
-        filled(&self.callbacks) || filled(&self.errbacks) || filled(&self.chain) || self.chord.is_some()
+        let has_steps = self.chain.as_ref().is_some_and(|chain| !chain.is_empty());
+        filled(&self.callbacks) || filled(&self.errbacks) || has_steps || self.chord.is_some()
     }
 }
 
@@ -58,7 +60,8 @@ impl Body {
     pub fn to_json(&self) -> Vec<u8> {
         let args: usize = self.args.iter().map(|json| json.as_bytes().len() + 2).sum();
         let kwargs: usize = self.kwargs.iter().map(|(key, json)| key.len() + json.as_bytes().len() + 6).sum();
-        let mut out = Vec::with_capacity(args + kwargs + 88);
+        let chain = self.embed.chain.as_ref().map_or(0, StepsBehind::size);
+        let mut out = Vec::with_capacity(args + kwargs + chain + 88);
         out.push(b'[');
         write_jsons(&mut out, &self.args);
         out.extend_from_slice(b", ");
@@ -125,13 +128,17 @@ impl Embed {
 
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         let mut map = MapWriter::new(out, &self.extra);
-        for (key, list) in [("callbacks", &self.callbacks), ("errbacks", &self.errbacks), ("chain", &self.chain)] {
+        for (key, list) in [(key!("callbacks"), &self.callbacks), (key!("errbacks"), &self.errbacks)] {
             map.with(key, |out| match list {
                 Some(list) => write_list(out, list, |out, signature| signature.write(out)),
                 None => write_text(out, None),
             });
         }
-        map.with("chord", |out| match &self.chord {
+        map.with(key!("chain"), |out| match &self.chain {
+            Some(steps) => steps.write(out),
+            None => write_text(out, None),
+        });
+        map.with(key!("chord"), |out| match &self.chord {
             Some(signature) => signature.write(out),
             None => write_text(out, None),
         });
@@ -153,7 +160,7 @@ impl Embed {
         match key {
             "callbacks" => self.callbacks = signatures(reader)?,
             "errbacks" => self.errbacks = signatures(reader)?,
-            "chain" => self.chain = signatures(reader)?,
+            "chain" => self.chain = if reader.null() { None } else { Some(StepsBehind::read(reader)?) },
             "chord" => self.chord = if reader.null() { None } else { Some(Arc::new(Signature::read(reader)?)) },
             _ => {
                 self.extra.insert(key.to_owned(), reader.json()?);

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::error::{Error, ErrorKind, Result};
 use crate::json::base64;
 use crate::json::lenient;
-use crate::json::map_writer::{MapWriter, write_text};
+use crate::json::map_writer::{MapWriter, key, write_text};
 use crate::json::reader::JsonReader;
 use crate::json::write::write_str;
 use crate::message::headers::Headers;
@@ -218,15 +218,15 @@ pub fn encode(message: &Message, exchange: &str, routing_key: &str, delivery_tag
         Cow::Borrowed(all)
     };
     let mut map = MapWriter::new(out, &extra);
-    map.text_if("correlation_id", properties.correlation_id.as_deref());
-    map.text_if("reply_to", properties.reply_to.as_deref());
+    map.text_if(key!("correlation_id"), properties.correlation_id.as_deref());
+    map.text_if(key!("reply_to"), properties.reply_to.as_deref());
     // In kombu these are keyword arguments, which come before what kombu adds.
     map.extra();
     if let Some(mode) = properties.delivery_mode {
-        map.int("delivery_mode", Some(mode.into()));
+        map.int(key!("delivery_mode"), Some(mode.into()));
     }
-    map.text_if("expiration", properties.expiration.as_deref());
-    map.with("delivery_info", |out| {
+    map.text_if(key!("expiration"), properties.expiration.as_deref());
+    map.with(key!("delivery_info"), |out| {
         out.extend_from_slice(b"{\"exchange\": ");
         write_str(out, exchange);
         out.extend_from_slice(b", \"routing_key\": ");
@@ -234,10 +234,10 @@ pub fn encode(message: &Message, exchange: &str, routing_key: &str, delivery_tag
         out.push(b'}');
     });
     if let Some(priority) = properties.priority {
-        map.int("priority", Some(priority.into()));
+        map.int(key!("priority"), Some(priority.into()));
     }
-    map.text("body_encoding", Some("base64"));
-    map.text("delivery_tag", Some(delivery_tag));
+    map.text(key!("body_encoding"), Some("base64"));
+    map.text(key!("delivery_tag"), Some(delivery_tag));
     map.end();
     out.push(b'}');
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::error::{ErrorKind, Result};
 use crate::json::lenient;
-use crate::json::map_writer::{MapWriter, write_entries, write_list, write_seconds, write_text};
+use crate::json::map_writer::{MapWriter, key, write_entries, write_list, write_seconds, write_text};
 use crate::json::reader::{JsonReader, utf8};
 use crate::json::text::{Json, serde_by_json};
 use crate::json::write::write_str;
@@ -92,72 +92,72 @@ impl Headers {
     /// Appends what `to_json` returns.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         let mut map = MapWriter::new(out, &self.extra);
-        map.text_if("lang", self.lang.as_deref());
+        map.text_if(key!("lang"), self.lang.as_deref());
         match &self.task {
             Some(task) => self.write_all(&mut map, task),
             None => self.write_set(&mut map),
         }
         map.extra();
-        map.text_if("compression", self.compression.as_deref());
+        map.text_if(key!("compression"), self.compression.as_deref());
         map.end();
     }
 
     fn write_all(&self, map: &mut MapWriter<'_>, task: &str) {
-        map.text("task", Some(task));
-        map.text("id", self.id.as_ref().map(TaskId::as_str));
-        map.text("shadow", self.shadow.as_deref());
-        map.text("eta", self.eta.as_deref());
-        map.text("expires", self.expires.as_deref());
-        map.text("group", self.group.as_deref());
-        map.int("group_index", self.group_index);
-        map.int("retries", Some(self.retries.into()));
-        map.with("timelimit", |out| self.timelimit.write(out));
-        map.text("root_id", self.root_id.as_ref().map(TaskId::as_str));
-        map.text("parent_id", self.parent_id.as_ref().map(TaskId::as_str));
-        map.text("argsrepr", self.argsrepr.as_deref());
-        map.text("kwargsrepr", self.kwargsrepr.as_deref());
-        map.text("origin", self.origin.as_deref());
-        map.bool("ignore_result", self.ignore_result);
-        map.int("replaced_task_nesting", Some(self.replaced_task_nesting.into()));
-        map.with("stamped_headers", |out| match &self.stamped_headers {
+        map.text(key!("task"), Some(task));
+        map.text(key!("id"), self.id.as_ref().map(TaskId::as_str));
+        map.text(key!("shadow"), self.shadow.as_deref());
+        map.text(key!("eta"), self.eta.as_deref());
+        map.text(key!("expires"), self.expires.as_deref());
+        map.text(key!("group"), self.group.as_deref());
+        map.int(key!("group_index"), self.group_index);
+        map.int(key!("retries"), Some(self.retries.into()));
+        map.with(key!("timelimit"), |out| self.timelimit.write(out));
+        map.text(key!("root_id"), self.root_id.as_ref().map(TaskId::as_str));
+        map.text(key!("parent_id"), self.parent_id.as_ref().map(TaskId::as_str));
+        map.text(key!("argsrepr"), self.argsrepr.as_deref());
+        map.text(key!("kwargsrepr"), self.kwargsrepr.as_deref());
+        map.text(key!("origin"), self.origin.as_deref());
+        map.bool(key!("ignore_result"), self.ignore_result);
+        map.int(key!("replaced_task_nesting"), Some(self.replaced_task_nesting.into()));
+        map.with(key!("stamped_headers"), |out| match &self.stamped_headers {
             Some(names) => write_list(out, names, |out, name| write_str(out, name)),
             None => write_text(out, None),
         });
-        map.with("stamps", |out| write_entries(out, &self.stamps));
+        map.with(key!("stamps"), |out| write_entries(out, &self.stamps));
     }
 
     fn write_set(&self, map: &mut MapWriter<'_>) {
         let unset = Self::default();
-        map.text_if("id", self.id.as_ref().map(TaskId::as_str));
-        map.text_if("shadow", self.shadow.as_deref());
-        map.text_if("eta", self.eta.as_deref());
-        map.text_if("expires", self.expires.as_deref());
-        map.text_if("group", self.group.as_deref());
+        map.text_if(key!("id"), self.id.as_ref().map(TaskId::as_str));
+        map.text_if(key!("shadow"), self.shadow.as_deref());
+        map.text_if(key!("eta"), self.eta.as_deref());
+        map.text_if(key!("expires"), self.expires.as_deref());
+        map.text_if(key!("group"), self.group.as_deref());
         if self.group_index.is_some() {
-            map.int("group_index", self.group_index);
+            map.int(key!("group_index"), self.group_index);
         }
         if self.retries != 0 {
-            map.int("retries", Some(self.retries.into()));
+            map.int(key!("retries"), Some(self.retries.into()));
         }
         if self.timelimit != unset.timelimit {
-            map.with("timelimit", |out| self.timelimit.write(out));
+            map.with(key!("timelimit"), |out| self.timelimit.write(out));
         }
-        map.text_if("root_id", self.root_id.as_ref().map(TaskId::as_str));
-        map.text_if("parent_id", self.parent_id.as_ref().map(TaskId::as_str));
-        map.text_if("argsrepr", self.argsrepr.as_deref());
-        map.text_if("kwargsrepr", self.kwargsrepr.as_deref());
-        map.text_if("origin", self.origin.as_deref());
+        map.text_if(key!("root_id"), self.root_id.as_ref().map(TaskId::as_str));
+        map.text_if(key!("parent_id"), self.parent_id.as_ref().map(TaskId::as_str));
+        map.text_if(key!("argsrepr"), self.argsrepr.as_deref());
+        map.text_if(key!("kwargsrepr"), self.kwargsrepr.as_deref());
+        map.text_if(key!("origin"), self.origin.as_deref());
         if self.ignore_result.is_some() {
-            map.bool("ignore_result", self.ignore_result);
+            map.bool(key!("ignore_result"), self.ignore_result);
         }
         if self.replaced_task_nesting != 0 {
-            map.int("replaced_task_nesting", Some(self.replaced_task_nesting.into()));
+            map.int(key!("replaced_task_nesting"), Some(self.replaced_task_nesting.into()));
         }
         if let Some(names) = &self.stamped_headers {
-            map.with("stamped_headers", |out| write_list(out, names, |out, name| write_str(out, name)));
+            map.with(key!("stamped_headers"), |out| write_list(out, names, |out, name| write_str(out, name)));
         }
         if !self.stamps.is_empty() {
-            map.with("stamps", |out| write_entries(out, &self.stamps));
+            map.with(key!("stamps"), |out| write_entries(out, &self.stamps));
         }
     }
 

@@ -9,4 +9,5 @@ pub mod message;
 pub mod properties;
 pub(crate) mod redelivered;
 pub mod signature;
+pub mod steps_behind;
 pub mod task_id;

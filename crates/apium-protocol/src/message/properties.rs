@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::error::{ErrorKind, Result};
 use crate::json::lenient;
-use crate::json::map_writer::MapWriter;
+use crate::json::map_writer::{MapWriter, key};
 use crate::json::reader::{JsonReader, utf8};
 use crate::json::text::{Json, serde_by_json};
 
@@ -44,17 +44,17 @@ impl Properties {
     pub fn to_json(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(256);
         let mut map = MapWriter::new(&mut out, &self.extra);
-        map.text_if("content_type", self.content_type.as_deref());
-        map.text_if("content_encoding", self.content_encoding.as_deref());
-        map.text_if("correlation_id", self.correlation_id.as_deref());
-        map.text_if("reply_to", self.reply_to.as_deref());
+        map.text_if(key!("content_type"), self.content_type.as_deref());
+        map.text_if(key!("content_encoding"), self.content_encoding.as_deref());
+        map.text_if(key!("correlation_id"), self.correlation_id.as_deref());
+        map.text_if(key!("reply_to"), self.reply_to.as_deref());
         if let Some(mode) = self.delivery_mode {
-            map.int("delivery_mode", Some(mode.into()));
+            map.int(key!("delivery_mode"), Some(mode.into()));
         }
         if let Some(priority) = self.priority {
-            map.int("priority", Some(priority.into()));
+            map.int(key!("priority"), Some(priority.into()));
         }
-        map.text_if("expiration", self.expiration.as_deref());
+        map.text_if(key!("expiration"), self.expiration.as_deref());
         map.extra();
         map.end();
         out

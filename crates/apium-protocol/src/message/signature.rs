@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::error::{ErrorKind, Result};
 use crate::json::lenient;
-use crate::json::map_writer::{MapWriter, write_entries, write_jsons};
+use crate::json::map_writer::{MapWriter, key, write_entries, write_jsons};
 use crate::json::reader::{JsonReader, utf8};
 use crate::json::text::{Json, serde_by_json};
 
@@ -63,12 +63,12 @@ impl Signature {
 
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         let mut map = MapWriter::new(out, &self.extra);
-        map.text("task", Some(&self.task));
-        map.with("args", |out| write_jsons(out, &self.args));
-        map.with("kwargs", |out| write_entries(out, self.kwargs.iter().map(|(key, value)| (key, value))));
-        map.with("options", |out| write_entries(out, &self.options));
-        map.text("subtask_type", self.subtask_type.as_deref());
-        map.bool("immutable", Some(self.immutable));
+        map.text(key!("task"), Some(&self.task));
+        map.with(key!("args"), |out| write_jsons(out, &self.args));
+        map.with(key!("kwargs"), |out| write_entries(out, self.kwargs.iter().map(|(key, value)| (key, value))));
+        map.with(key!("options"), |out| write_entries(out, &self.options));
+        map.text(key!("subtask_type"), self.subtask_type.as_deref());
+        map.bool(key!("immutable"), Some(self.immutable));
         map.extra();
         map.end();
     }

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::json::lenient;
-use crate::json::map_writer::{MapWriter, write_list, write_text};
+use crate::json::map_writer::{MapWriter, key, write_list, write_text};
 use crate::json::reader::{JsonReader, utf8};
 use crate::json::text::{Json, serde_by_json};
 use crate::json::write::write_str;
@@ -139,18 +139,18 @@ impl ResultDocument {
     pub fn to_json(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(256 + self.result.as_bytes().len());
         let mut map = MapWriter::new(&mut out, &self.extra);
-        map.text("status", Some(self.state.as_str()));
-        map.with("result", |out| out.extend_from_slice(self.result.as_bytes()));
-        map.text("traceback", self.traceback.as_deref());
-        map.with("children", |out| write_tuples(out, self.children.as_deref()));
-        map.text("date_done", self.date_done.as_deref());
-        map.text_if("group_id", self.group_id.as_deref());
-        map.text_if("parent_id", self.parent_id.as_ref().map(TaskId::as_str));
+        map.text(key!("status"), Some(self.state.as_str()));
+        map.with(key!("result"), |out| out.extend_from_slice(self.result.as_bytes()));
+        map.text(key!("traceback"), self.traceback.as_deref());
+        map.with(key!("children"), |out| write_tuples(out, self.children.as_deref()));
+        map.text(key!("date_done"), self.date_done.as_deref());
+        map.text_if(key!("group_id"), self.group_id.as_deref());
+        map.text_if(key!("parent_id"), self.parent_id.as_ref().map(TaskId::as_str));
         if let Some(extended) = &self.extended {
             extended.write(&mut map);
         }
         map.extra();
-        map.text("task_id", Some(self.task_id.as_str()));
+        map.text(key!("task_id"), Some(self.task_id.as_str()));
         map.end();
         out
     }
@@ -204,12 +204,12 @@ impl Extended {
         let json = |out: &mut Vec<u8>, json: &Option<Json>| {
             out.extend_from_slice(json.as_ref().map_or(b"null", Json::as_bytes));
         };
-        map.text("name", self.name.as_deref());
-        map.with("args", |out| json(out, &self.args));
-        map.with("kwargs", |out| json(out, &self.kwargs));
-        map.text("worker", self.worker.as_deref());
-        map.int("retries", self.retries.map(Into::into));
-        map.text("queue", self.queue.as_deref());
+        map.text(key!("name"), self.name.as_deref());
+        map.with(key!("args"), |out| json(out, &self.args));
+        map.with(key!("kwargs"), |out| json(out, &self.kwargs));
+        map.text(key!("worker"), self.worker.as_deref());
+        map.int(key!("retries"), self.retries.map(Into::into));
+        map.text(key!("queue"), self.queue.as_deref());
     }
 
     fn read_field(&mut self, key: &str, reader: &mut JsonReader<'_>) -> Result<()> {

@@ -16,6 +16,9 @@ const MAX_LEVELS: usize = 3;
 
 /// `argsrepr`: positional arguments as a Python tuple, `(2, 'x')`, cut after 1,024 characters.
 pub fn args_repr(args: &[Json]) -> String {
+    if args.is_empty() {
+        return "()".to_owned();
+    }
     let mut repr = Repr::new();
     repr.open('(');
     for (i, arg) in args.iter().enumerate() {
@@ -34,6 +37,9 @@ pub fn args_repr(args: &[Json]) -> String {
 
 /// `kwargsrepr`: keyword arguments as a Python dict, `{'deep': True}`, cut after 1,024 characters.
 pub fn kwargs_repr(kwargs: &[(String, Json)]) -> String {
+    if kwargs.is_empty() {
+        return "{}".to_owned();
+    }
     let mut repr = Repr::new();
     repr.open('{');
     for (i, (key, value)) in kwargs.iter().enumerate() {
@@ -147,13 +153,7 @@ impl Repr {
             return reader.skip();
         }
         match reader.peek() {
-            b'"' => {
-                let raw = reader.raw()?;
-                match JsonReader::new(raw).string() {
-                    Ok(text) => self.quoted(&text),
-                    Err(_) => self.quoted(raw),
-                }
-            }
+            b'"' => self.quoted(&reader.string()?),
             b'[' if self.open.len() >= MAX_LEVELS => self.hidden(reader, "[...]", "[]")?,
             b'{' if self.open.len() >= MAX_LEVELS => self.hidden(reader, "{...}", "{}")?,
             b'[' => {

@@ -96,7 +96,7 @@ fn embed(embed: &Embed) -> Value {
     Value::from_iter([
         ("callbacks", list(&embed.callbacks)),
         ("errbacks", list(&embed.errbacks)),
-        ("chain", list(&embed.chain)),
+        ("chain", list(&embed.chain.as_ref().map(|steps| steps.signatures().unwrap()))),
         ("chord", opt(embed.chord.as_deref().map(signature))),
     ])
 }

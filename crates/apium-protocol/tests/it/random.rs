@@ -88,7 +88,7 @@ fn body() -> impl Strategy<Value = Body> {
             body.embed = {
                 let mut embed = Embed::default();
                 embed.callbacks = callbacks;
-                embed.chain = chain;
+                embed.chain = chain.map(|steps| steps.into_iter().collect());
                 embed.chord = chord.map(std::sync::Arc::new);
                 embed
             };

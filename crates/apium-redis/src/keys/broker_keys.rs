@@ -84,7 +84,7 @@ impl Keys {
     /// The list of a queue's priority step. Step 0 has no suffix.
     pub(crate) fn step_list(&self, queue: &str, step: u8) -> String {
         match step {
-            0 => format!("{}{queue}", self.prefix),
+            0 => [&*self.prefix, queue].concat(),
             step => format!("{}{queue}{}{step}", self.prefix, self.separator),
         }
     }

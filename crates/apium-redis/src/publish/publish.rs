@@ -30,27 +30,34 @@ pub(crate) fn fresh_tag() -> String {
 
 impl BrokerShared {
     /// Publishes a batch, all of it or nothing.
-    pub(crate) async fn publish(&self, batch: Vec<Outgoing>) -> Result<()> {
+    pub(crate) async fn publish(&self, batch: &[Outgoing]) -> Result<()> {
         const WHAT: &str = "publish";
         self.check_open(WHAT)?;
         if batch.is_empty() {
             return Ok(());
         }
         let mut bindings = redis::pipe();
-        let added = self.bind_new(&mut bindings, by_name(&batch));
-        let targets = self.targets(batch).await?;
+        let added = self.bind_new(&mut bindings, by_name(batch));
+        // What few messages need is boxed: the future of the others stays small.
+        let targets = match batch.iter().all(|outgoing| outgoing.exchange.is_empty()) {
+            true => batch.iter().map(|outgoing| self.to_queue(outgoing, &outgoing.routing_key)).collect(),
+            false => Box::pin(self.targets(batch)).await?,
+        };
         if !added.is_empty() {
-            self.connection.pipeline(WHAT, &bindings).await?;
+            Box::pin(self.connection.pipeline(WHAT, &bindings)).await?;
             self.declared.add_bound(added);
         }
-        self.write(WHAT, &targets).await
+        match one_list(&targets) {
+            Some(command) => self.connection.command(WHAT, &command).await.map(drop),
+            None => Box::pin(self.write(WHAT, &targets)).await,
+        }
     }
 
     /// The targets of messages that are written together with something else. Their queues are bound at once.
     pub(crate) async fn bound_targets(&self, batch: Vec<Outgoing>) -> Result<Vec<PublishTarget>> {
         let mut bindings = redis::pipe();
         let added = self.bind_new(&mut bindings, by_name(&batch));
-        let targets = self.targets(batch).await?;
+        let targets = self.targets(&batch).await?;
         if !added.is_empty() {
             match self.connection.pipeline("publish", &bindings).await {
                 Ok(_) => self.declared.add_bound(added),
@@ -64,18 +71,6 @@ impl BrokerShared {
     }
 
     async fn write(&self, what: &'static str, targets: &[PublishTarget]) -> Result<()> {
-        if let [PublishTarget::List { list, .. }, others @ ..] = targets
-            && others.iter().all(|target| matches!(target, PublishTarget::List { list: other, .. } if other == list))
-        {
-            let mut command = redis::cmd("LPUSH");
-            command.arg(list);
-            for target in targets {
-                if let PublishTarget::List { envelope, .. } = target {
-                    command.arg(envelope.as_slice());
-                }
-            }
-            return self.connection.command(what, &command).await.map(drop);
-        }
         // Not a transaction: that one would go on after a list of another type.
         let mut operations = vec![Operation::ForDelivery(0)];
         operations.extend(targets.iter().map(Operation::Publish));
@@ -86,7 +81,7 @@ impl BrokerShared {
         self.connection.script(what, &SETTLE, fill).await.map(drop)
     }
 
-    async fn targets(&self, batch: Vec<Outgoing>) -> Result<Vec<PublishTarget>> {
+    async fn targets(&self, batch: &[Outgoing]) -> Result<Vec<PublishTarget>> {
         let mut tables: HashMap<String, BindingTable> = HashMap::new();
         for outgoing in batch.iter().filter(|outgoing| !outgoing.exchange.is_empty()) {
             if !tables.contains_key(&*outgoing.exchange) {
@@ -94,7 +89,7 @@ impl BrokerShared {
             }
         }
         let mut targets = Vec::with_capacity(batch.len());
-        for outgoing in &batch {
+        for outgoing in batch {
             match tables.get(&*outgoing.exchange) {
                 None => targets.push(self.to_queue(outgoing, &outgoing.routing_key)),
                 Some(table) => {
@@ -129,6 +124,30 @@ impl BrokerShared {
         message.properties.extra.insert(STORED_PROPERTY.to_owned(), Json::NULL);
         let channel = self.keys.fanout_channel(exchange, routing_key);
         PublishTarget::Channel { channel, envelope: enveloped(&message, exchange, routing_key) }
+    }
+}
+
+/// The command that writes all targets, if they are one list.
+fn one_list(targets: &[PublishTarget]) -> Option<Cmd> {
+    let (list, _) = in_list(targets.first()?)?;
+    let mut size = "LPUSH".len() + list.len();
+    for target in targets {
+        let (_, envelope) = in_list(target).filter(|(other, _)| *other == list)?;
+        size += envelope.len();
+    }
+    let mut command = Cmd::with_capacity(targets.len() + 2, size);
+    command.arg("LPUSH").arg(list);
+    for (_, envelope) in targets.iter().filter_map(in_list) {
+        command.arg(envelope);
+    }
+    Some(command)
+}
+
+/// The list and the envelope of a target that is a list.
+fn in_list(target: &PublishTarget) -> Option<(&str, &[u8])> {
+    match target {
+        PublishTarget::List { list, envelope } => Some((list, envelope)),
+        _ => None,
     }
 }
 

@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::brokers::{ack, broker, broker_with, consumer, finish, fresh_broker, keys, length, names, spec, take, to};
 use crate::kit::{connection, soon, text, vector};
+use crate::settle::follow_ups::ran;
 
 /// The transport options of a capture, as a configuration file would give them.
 fn options_of(vector: &Value) -> BTreeMap<String, String> {
@@ -208,4 +209,19 @@ async fn brokers_with_other_prefixes_do_not_meet() {
     let mut redis: Connection = database.connection();
     assert_eq!(length(&mut redis, "q"), 1);
     let _: String = cmd("PING").query(&mut redis).unwrap();
+}
+
+#[tokio::test]
+async fn publishing_to_a_queue_that_is_bound_is_one_command() {
+    let server = RedisServer::start();
+    let (mut redis, broker) = (connection(&server), broker(&server.url(0)));
+    broker.publish(vec![to("q", "first")]).await.unwrap();
+    let all = |redis: &mut Connection| (ran(redis, &["lpush"]), ran(redis, &[""]));
+    let (pushed, commands) = all(&mut redis);
+    for name in ["a", "b", "c"] {
+        broker.publish_borrowed(&[to("q", name)]).await.unwrap();
+    }
+    // The others are the two questions of this test.
+    assert_eq!(all(&mut redis), (pushed + 3, commands + 3 + 2));
+    assert_eq!(length(&mut redis, "q"), 4);
 }

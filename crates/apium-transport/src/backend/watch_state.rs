@@ -24,6 +24,11 @@ impl StateVersion {
         matches!((self, shown), (Self::Sequence(own), Self::Sequence(shown)) if own <= shown)
     }
 
+    /// Whether reports come in the order in which the states were written, so that none before it comes after it.
+    pub(crate) fn is_reported_in_order(self) -> bool {
+        !matches!(self, Self::Sequence(_))
+    }
+
     /// Whether this state is `other` or older than `other`, as far as the versions tell.
     pub(crate) fn is_not_newer_than(self, other: Self) -> bool {
         match (self, other) {
@@ -85,6 +90,7 @@ mod tests {
             (Fingerprint(1), Fingerprint(1), false, true),
             (Fingerprint(1), Fingerprint(2), false, false),
         ] {
+            assert_eq!(own.is_reported_in_order(), !matches!(own, Sequence(_)));
             assert_eq!(own.is_stale_after(other), stale, "{own:?} after {other:?}");
             assert_eq!(own.is_not_newer_than(other), not_newer, "{own:?} and {other:?}");
         }

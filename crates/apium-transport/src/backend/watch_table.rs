@@ -3,7 +3,7 @@
 //!
 //! A watch is added first and reads what is stored second, so that it misses no state. Until
 //! [`start`](WatchTable::start) tells it what was read, it holds reported states back; then it drops those that what
-//! was read makes out of date.
+//! was read makes out of date. Where reports come in order a last state is shown at once, as if it had been read.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -99,13 +99,15 @@ fn push_bounded(states: &mut VecDeque<WatchedState>, state: WatchedState, limit:
 impl<K: Eq + Hash> Watch<K> {
     /// Takes a reported state. Returns whether its task has ended for this watch.
     fn report(&mut self, id: &K, state: &WatchedState, wakers: &mut Vec<Waker>) -> bool {
-        match self.open.get_mut(id).map(|task| &mut task.held_back) {
-            Some(Some(held_back)) => {
-                push_bounded(held_back, state.clone(), self.limit);
-                false
-            }
-            _ => self.show(id, state, wakers),
+        let Some(task) = self.open.get_mut(id) else { return true };
+        let Some(held_back) = &mut task.held_back else { return self.show(id, state, wakers) };
+        if state.is_last() && state.version.is_reported_in_order() {
+            // As if it had been read.
+            task.held_back = None;
+            return self.show(id, state, wakers);
         }
+        push_bounded(held_back, state.clone(), self.limit);
+        false
     }
 
     /// Shows a state, unless it is older than what was shown. Returns whether the task has ended for this watch.
@@ -201,6 +203,14 @@ impl<K: Clone + Eq + Hash> WatchTable<K> {
         for id in ended {
             self.forget(&id, number, changes);
         }
+    }
+
+    /// Ready once a watch has started, or all its tasks have ended, which starts it. Until then it keeps the waker.
+    pub fn poll_ended(&mut self, number: u64, waker: &Waker) -> Poll<()> {
+        let Some(watch) = self.watches.get_mut(&number) else { return Poll::Ready(()) };
+        watch.started |= watch.open.is_empty();
+        watch.waker = (!watch.started).then(|| waker.clone());
+        if watch.started { Poll::Ready(()) } else { Poll::Pending }
     }
 
     /// Reports a state to the watches of its task.
@@ -485,6 +495,25 @@ mod tests {
             table.start(number, &found, &mut changes);
             assert_eq!(drain(&mut table, number), wanted, "{reported:?} and {read:?}");
         }
+    }
+
+    #[test]
+    fn a_last_state_needs_no_reading_where_reports_come_in_order() {
+        let (mut table, mut changes) = (Table::default(), Changes::default());
+        let number = table.add(["t", "u"], Arc::default(), &mut changes);
+        let is_ended = |table: &mut Table| table.poll_ended(number, Waker::noop()).is_ready();
+        table.notify(&"t", &state(Fingerprint(1), "STARTED"), &mut changes);
+        assert_eq!(drain(&mut table, number), [""; 0], "it may be older than what is read");
+        table.notify(&"t", &state(Fingerprint(2), "SUCCESS"), &mut changes);
+        assert!(!is_ended(&mut table), "the other task has not ended");
+        table.notify(&"u", &state(Fingerprint(3), "FAILURE"), &mut changes);
+        assert!(is_ended(&mut table));
+        assert_eq!(drain(&mut table, number), ["SUCCESS", "FAILURE"]);
+        let number = table.add(["t"], Arc::default(), &mut changes);
+        table.notify(&"t", &state(Sequence(1), "FAILURE"), &mut changes);
+        assert!(table.poll_ended(number, Waker::noop()).is_pending());
+        table.start(number, &[("t", state(Sequence(2), "STARTED"))], &mut changes);
+        assert_eq!(drain(&mut table, number), ["STARTED"]);
     }
 
     #[test]

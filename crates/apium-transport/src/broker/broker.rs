@@ -110,6 +110,15 @@ pub trait Broker: Send + Sync + 'static {
     /// that no queue is bound to by that key, so that a wrong name loses no task.
     fn publish(&self, batch: Vec<Outgoing>) -> BoxFuture<'_, Result<()>>;
 
+    /// As [`publish`](Self::publish), for a caller that keeps the batch: it may have to publish it again. A driver that
+    /// only reads the messages need not copy them.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    fn publish_borrowed<'a>(&'a self, batch: &'a [Outgoing]) -> BoxFuture<'a, Result<()>> {
+        self.publish(batch.to_vec())
+    }
+
     /// Starts to consume. Creates queues that are missing.
     fn consume(&self, spec: ConsumeSpec) -> BoxFuture<'_, Result<Box<dyn Consumer>>>;
 

@@ -6,6 +6,9 @@ use apium_app::options::call_options::CallOptions;
 use apium_app::task::arguments::{Arguments, ParameterList};
 use apium_app::task::registry::Registry;
 use apium_protocol::message::signature::Signature as WireSignature;
+use apium_protocol::message::steps_behind::StepsBehind;
+
+use crate::follow_up::links::read_step;
 
 /// The errback as one that the worker calls itself; `None` for one that is sent. As in Celery the worker calls a task
 /// of its own that takes more than one argument and no context.
@@ -72,7 +75,7 @@ pub(crate) fn calls_errbacks(registry: &Registry, body: &Node) -> bool {
 fn bodies_behind(node: &Node, found: &mut Vec<WireSignature>) {
     if let Some(rare) = node.options().rare.as_ref() {
         found.extend(rare.chord.as_deref().cloned());
-        let steps = rare.chain.iter().flatten().filter_map(|step| Node::from_wire(step).ok());
+        let steps = rare.chain.iter().flat_map(StepsBehind::texts).filter_map(|step| read_step(&step).ok());
         steps.for_each(|step| bodies_behind(&step, found));
     }
     match node {

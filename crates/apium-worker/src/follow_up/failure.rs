@@ -13,6 +13,7 @@ use apium_app::publish::prepare::ParentTask;
 use apium_protocol::error::with_causes;
 use apium_protocol::json::text::Json;
 use apium_protocol::message::signature::Signature as WireSignature;
+use apium_protocol::message::steps_behind::StepsBehind;
 use apium_protocol::message::task_id::TaskId;
 use apium_protocol::result::document::ResultTuple;
 use apium_protocol::result::state::State;
@@ -23,6 +24,7 @@ use apium_transport::broker::follow_ups::FollowUps;
 use crate::follow_up::builder::FollowUpBuilder;
 use crate::follow_up::chord_part::{ChordPosition, FollowUpSource, chord_part};
 use crate::follow_up::errback_style::{all_links, called_by_worker, links, own_links};
+use crate::follow_up::links::read_step;
 use crate::follow_up::pending_errback::PendingErrback;
 use crate::pool::guard::guarded;
 
@@ -47,9 +49,9 @@ impl<'a> FailurePropagation<'a> {
 
     /// Fails the steps behind the task. `chain` is in reverse order, as in messages. A step that cannot be read is
     /// skipped: its id is not known.
-    pub(crate) fn chain(&mut self, chain: &[WireSignature], stores: bool) {
-        for step in chain {
-            match Node::from_wire(step) {
+    pub(crate) fn chain(&mut self, chain: Option<&StepsBehind>, stores: bool) {
+        for step in chain.map(StepsBehind::texts).unwrap_or_default() {
+            match read_step(&step) {
                 Ok(node) => self.step(&node, stores),
                 Err(error) => {
                     tracing::warn!(error = %with_causes(&error), "could not read a step behind a failed task, so its result stays pending")
@@ -123,9 +125,7 @@ impl<'a> FailurePropagation<'a> {
         } else {
             self.result_of(body, &own_links(body), parent, seed);
         }
-        if let Some(chain) = body.options().rare.as_ref().and_then(|rare| rare.chain.as_ref()) {
-            self.chain(chain, true);
-        }
+        self.chain(body.options().rare.as_ref().and_then(|rare| rare.chain.as_ref()), true);
     }
 
     /// Fails the tasks whose results are the result of `node`, such as the last step of a chain, and calls or sends

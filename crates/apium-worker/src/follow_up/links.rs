@@ -6,7 +6,9 @@ use std::sync::Arc;
 use apium_app::canvas::node::Node;
 use apium_app::context::request::Request;
 use apium_app::error::Result;
+use apium_protocol::json::text::Json;
 use apium_protocol::message::signature::Signature as WireSignature;
+use apium_protocol::message::steps_behind::StepsBehind;
 
 use crate::follow_up::recount::Recount;
 
@@ -39,13 +41,22 @@ impl Links {
             return Ok(None);
         }
         let all = |list: &Option<Vec<WireSignature>>| list.iter().flatten().map(Node::from_wire).collect::<Result<_>>();
+        let next = embed.chain.as_ref().map_or(Ok(None), StepsBehind::next_step)?;
         Ok(Some(Arc::new(Self {
             callbacks: all(&embed.callbacks)?,
             errbacks: all(&embed.errbacks)?,
-            // `chain` is in reverse order. The other steps are read when their turn comes.
-            next: embed.chain.as_ref().and_then(|chain| chain.last()).map(Node::from_wire).transpose()?,
+            // The other steps are read when their turn comes.
+            next: next.as_deref().map(Node::from_wire).transpose()?,
             body: embed.chord.as_deref().map(Node::from_wire).transpose()?,
             recount: None,
         })))
     }
+}
+
+/// Reads a step from its text.
+///
+/// # Errors
+/// If it is no signature, or one that cannot be read.
+pub(crate) fn read_step(text: &Json) -> Result<Node> {
+    Node::from_wire(&WireSignature::from_json(text.as_bytes())?)
 }

@@ -14,6 +14,7 @@ use apium_app::retry::policy::NextRun;
 use apium_protocol::error::with_causes;
 use apium_protocol::json::text::Json;
 use apium_protocol::message::signature::Signature;
+use apium_protocol::message::steps_behind::StepsBehind;
 use apium_protocol::message::task_id::TaskId;
 use apium_protocol::result::document::ResultTuple;
 use apium_protocol::result::exception::ExceptionInfo;
@@ -168,9 +169,7 @@ fn succeeded(
         }
         if let Some(next) = &links.next {
             let mut send_with = send_with();
-            // The chain is in reverse order, so the next step stands last.
-            let steps_behind = request.chain().split_last().map(|(_, behind)| behind.to_vec()).unwrap_or_default();
-            send_with.options.rare_mut().chain = Some(steps_behind);
+            send_with.options.rare_mut().chain = request.body.embed.chain.as_ref().map(StepsBehind::behind_next);
             planned.children.push(planner.add(next.clone(), send_with)?.child);
         }
         builder.add_messages(planner, &parent, request, &mut planned.follow_ups)?;
@@ -193,7 +192,7 @@ fn failed(
     planned.follow_ups.parts.extend(part);
     let source = FollowUpSource { builder, errbacks: &planned.errbacks, request };
     let mut propagation = FailurePropagation::new((source, id_seed(request)), failure, &mut planned.follow_ups);
-    propagation.chain(request.chain(), stores);
+    propagation.chain(request.body.embed.chain.as_ref(), stores);
     if let Some(parent) = ParentTask::of(request) {
         propagation.errbacks(&links.errbacks, request, &parent, id_seed(request));
     }

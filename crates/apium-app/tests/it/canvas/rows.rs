@@ -160,12 +160,12 @@ async fn steps_behind_a_chord_of_two_groups_are_joined_with_it() {
     let [first, second, third, fourth, _] = &groups(5)[..] else { unreachable!("there are five") };
     let behind = [fourth.clone().pipe(task("z")), third.clone()].map(|step| step.to_wire().unwrap());
     let stored = |mut node: Node| {
-        node.options_mut().rare_mut().chain = Some(behind.to_vec());
+        node.options_mut().rare_mut().chain = Some(behind.iter().cloned().collect());
         (node, SendWith::default())
     };
     let given = |node: Node| {
         let mut with = SendWith::default();
-        with.options.rare_mut().chain = Some(behind.to_vec());
+        with.options.rare_mut().chain = Some(behind.iter().cloned().collect());
         (node, with)
     };
     let chord = || first.clone().pipe(second.clone());

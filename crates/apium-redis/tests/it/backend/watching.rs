@@ -1,6 +1,8 @@
 //! No waiter misses a result (the guarantee waiters): lost notifications, lost connections, a server that comes back,
 //! many waiters.
 
+use std::time::Duration;
+
 use apium_peers::proxy::Proxy;
 use apium_peers::redis::{Commands, Connection, cmd, pipe};
 use apium_peers::redis_server::RedisServer;
@@ -56,6 +58,33 @@ async fn a_notification_that_was_lost_is_made_good() {
         assert_eq!(state(&mut stream).await, Some(state_of));
     }
     assert_eq!(state(&mut stream).await, None);
+}
+
+/// Whoever waits for a result has it when the message comes, and does not wait for the answer to its own reading.
+#[tokio::test]
+async fn a_result_that_comes_as_a_message_needs_no_reading() {
+    const ONE_WAY: Duration = Duration::from_millis(300);
+    let server = RedisServer::start();
+    let mut redis = connection(&server);
+    let (near, proxy) = (backend(&server.url(0)), Proxy::to(server.port()));
+    let far = backend(&format!("redis://127.0.0.1:{}/0", proxy.port()));
+    // It keeps both connections open.
+    let mut other = watch(&far, &["other"]).await;
+    proxy.delay(ONE_WAY);
+    let publish = async {
+        let channel = "celery-task-meta-t".to_owned();
+        until("the subscription", || subscribed(&mut redis).contains(&channel)).await;
+        let before = proxy.bytes_to_client();
+        store(&near, "t", State::Success).await;
+        let size = document("t", State::Success).to_json().len() as u64;
+        until("the message", || proxy.bytes_to_client() > before + size).await;
+        // From now on nothing that the waiting side sends arrives.
+        proxy.delay(Duration::from_secs(3600));
+    };
+    let (mut stream, ()) = tokio::join!(watch(&far, &["t"]), publish);
+    assert_eq!(state(&mut stream).await, Some(State::Success));
+    assert_eq!(state(&mut stream).await, None);
+    assert!(other.next().now_or_never().is_none());
 }
 
 #[tokio::test]

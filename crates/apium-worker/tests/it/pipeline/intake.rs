@@ -85,6 +85,23 @@ async fn what_cannot_be_read_goes_to_the_dead_set_and_its_state_is_celerys() {
     }
 }
 
+/// As in Celery the steps before it run. Its own text is read when the step before it comes, and that one must not run.
+#[tokio::test]
+async fn a_step_that_cannot_be_read_is_noticed_when_the_step_before_it_comes() {
+    let notes = Notes::default();
+    let app = app(&notes).await;
+    let step = |args: &str, id: &str| {
+        format!(r#"{{"task": "add", "args": {args}, "options": {{"task_id": "{id}"}}, "immutable": true}}"#)
+    };
+    let chain = [step("5", "third"), step("[2]", "second"), step("[1]", "first")].join(", ");
+    send_changed(&app, "id", |message| message.body = format!(r#"[[0], {{}}, {{"chain": [{chain}]}}]"#).into()).await;
+    app.drain().await;
+    assert_eq!(notes.all().len(), 2);
+    assert_eq!((state(&app, "first").await, state(&app, "second").await), ("SUCCESS".into(), "PENDING".into()));
+    let dead = dead(&app).await;
+    assert!(matches!(&*dead, [(code, reason)] if code == "undecodable" && reason.contains("`args`")), "{dead:?}");
+}
+
 #[tokio::test]
 async fn the_reason_of_a_dead_letter_tells_every_cause() {
     let app = app(&Notes::default()).await;

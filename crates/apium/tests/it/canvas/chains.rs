@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use apium::canvas::Node;
+use apium::driver::Outgoing;
 use apium::prelude::*;
 
 use crate::canvas::tasks::{
-    add, boomed, call, ends, immutable_call, link, mul, raised, ran, record, sent, state, states, stored_error, sum,
+    add, boomed, call, ends, immutable_call, link, mul, raised, ran, record, same, sent, state, states, stored_error,
+    sum,
 };
-use crate::fixture::{records, waiting};
+use crate::fixture::{only, records, waiting};
 
 on_every_driver! {
     async fn every_form_of_a_call(fixture: &Fixture) {
@@ -90,6 +92,28 @@ on_every_driver! {
         app.advance(Duration::from_secs(5)).await;
         assert_eq!(ran(&app, &result).await, 5);
         assert_eq!(records(&app), ["recorded 5"]);
+    }
+
+    async fn later_steps_travel_as_the_text_that_they_came_as(fixture: &Fixture) {
+        const STEPS: usize = 40;
+        let app = fixture.app(&[]).await;
+        // Read and written again it would have other blanks, another order of its options, and another number.
+        let args = r#"[[1.0e5,{"b" : 1,"a":2}]]"#;
+        let step = |number: usize| format!(r#"{{"args":{args},"task":"canvas.same","immutable" : true,"options":{{"task_id":"step {number}","countdown":0.0,"chain":null}}}}"#);
+        let behind = |number: usize| (number + 1..STEPS).rev().map(step).collect::<Vec<_>>().join(",  ");
+        let body = |number: usize| format!(r#"[{args}, {{}}, {{"callbacks": null, "errbacks": null, "chain": [{}], "chord": null}}]"#, behind(number));
+        same::delay(Json::NULL).task_id("step 0").send(&app).await.unwrap();
+        let mut first = only(&app).await;
+        app.broker().queues().unwrap().purge("celery").await.unwrap();
+        first.body = body(0).into();
+        app.publisher().publish(vec![Outgoing::to_queue("celery", first)]).await.unwrap();
+        assert_eq!(app.drain().await, STEPS as u64);
+        let sent = app.sent_by_name("canvas.same").split_off(1);
+        assert_eq!(sent.len(), STEPS);
+        for (number, outgoing) in sent.iter().enumerate() {
+            assert_eq!(outgoing.message.headers.id.as_ref().unwrap().as_str(), format!("step {number}"));
+            assert_eq!(std::str::from_utf8(&outgoing.message.body).unwrap(), body(number), "{number}");
+        }
     }
 
     async fn a_failure_is_the_result_of_every_later_step(fixture: &Fixture) {

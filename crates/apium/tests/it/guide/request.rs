@@ -71,7 +71,7 @@ pub(crate) async fn whoami(ctx: &Ctx, #[default] x: Option<i64>, #[default] y: O
         ("soft".into(), number(h.timelimit.soft)),
         ("callbacks".into(), names(&r.body.embed.callbacks)),
         ("errbacks".into(), names(&r.body.embed.errbacks)),
-        ("chain".into(), names(&r.body.embed.chain)),
+        ("chain".into(), names(&r.body.embed.chain.as_ref().map(|steps| steps.signatures().unwrap()))),
         ("chord".into(), text(r.body.embed.chord.as_ref().map(|body| &*body.task))),
         ("utc".into(), Value::from(r.utc)),
         ("headers".into(), Value::Map(custom)),
@@ -95,11 +95,10 @@ async fn parent(ctx: &Ctx) -> TaskResult<()> {
 
 #[task(name = "guide.retry_once")]
 async fn retry_once(ctx: &Ctx) -> TaskResult<(u32, bool, Vec<String>)> {
-    let embed = &ctx.request().body.embed;
     if ctx.request().retries() == 0 {
         return Err(ctx.retry().countdown(Duration::ZERO).into());
     }
-    let chain = embed.chain.iter().flatten().map(|signature| signature.task.to_string()).collect();
+    let chain = ctx.request().chain()?.iter().map(|signature| signature.task.to_string()).collect();
     Ok((ctx.request().retries(), ctx.request().delivery_info.redelivered, chain))
 }
 
@@ -362,10 +361,10 @@ on_every_driver! {
         let app = fixture.app(&[]).await;
         let next = ["the.last", "the.next"].map(|name| app.sig(name).signature().to_wire().unwrap());
         let mut first = whoami::s(None, None);
-        first.options_mut().rare_mut().chain = Some(next.to_vec());
+        first.options_mut().rare_mut().chain = Some(next.into_iter().collect());
         first.send(&app).await.unwrap();
         for request in read_and_echoed(&app).await {
-            assert_eq!(names(request.chain()), ["the.last", "the.next"], "the next step is the last element");
+            assert_eq!(names(&request.chain().unwrap()), ["the.last", "the.next"], "the next step is the last element");
         }
         let steps = whoami::s(None, None) | app.sig("guide.seen_all").signature() | app.sig("guide.seen_all").signature();
         app.broker().queues().unwrap().purge("celery").await.unwrap();
