@@ -34,7 +34,7 @@ fn host(side: Side) -> &'static str {
 /// Kills a worker of one side while it runs two tasks and has prefetched four. A worker of the other side runs all six.
 async fn kill_and_finish_on_the_other_side(victim: Side) {
     let database = fresh_database();
-    let setup = short_visibility(&database.url, 2.0);
+    let setup = short_visibility(&database.url, 2.0).set("worker_prefetch_multiplier", json!(4));
     let app = rust_client::app(&database.url, &vec![]).await;
     let run_log = RunLog::new();
     let mut worker = named(setup.clone(), victim).start(victim);
