@@ -1,6 +1,7 @@
 //! Few connections: however many queues a consumer has, it waits on one connection, is woken by every way in which a
 //! message can come, and costs the server little when many of them are idle.
 
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use apium_peers::redis::{Connection, Value, cmd, pipe};
@@ -12,7 +13,8 @@ use futures_util::future::join_all;
 use tokio::sync::mpsc;
 
 use crate::brokers::{
-    ack, blocked, broker, consumer, finish, idle, length, moved, send, spec, take, with_priority, without_tracking,
+    ack, blocked, broker, broker_with, consumer, finish, idle, length, moved, send, spec, take, with_priority,
+    without_tracking,
 };
 use crate::kit::{connection, soon, until};
 
@@ -253,16 +255,76 @@ async fn one_message_wakes_few_of_many_idle_consumers_of_ten_queues_and_soon() {
     }
 }
 
+/// The warnings of this thread.
+#[derive(Debug, Clone, Default)]
+struct Warnings(Arc<Mutex<Vec<String>>>);
+
+impl tracing::Subscriber for Warnings {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() == tracing::Level::WARN
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        let mut text = String::new();
+        event.record(&mut |field: &tracing::field::Field, value: &dyn std::fmt::Debug| {
+            text.push_str(&format!("{field}={value:?} "));
+        });
+        self.0.lock().unwrap().push(text);
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
 #[tokio::test]
 async fn a_server_that_does_not_track_lists_is_served_by_one_connection_for_each_list() {
     let server = RedisServer::start();
     let mut redis = connection(&server);
-    let broker = broker(&without_tracking(&server));
-    let mut waiting = consumer_of(&broker, 10).await;
-    idle(&mut waiting, &mut redis, 40).await;
-    for (queue, priority) in [("q9", 9), ("q3", 0)] {
-        soon("publishing", broker.publish(vec![with_priority(queue, "m", priority)])).await.unwrap();
-        finish(&mut waiting, &["m"]).await;
+    let warnings = Warnings::default();
+    let _collecting = tracing::subscriber::set_default(warnings.clone());
+    for (broker, said) in
+        [(broker(&without_tracking(&server)), 1), (broker_with(&server.url(0), &[("client_tracking", "false")]), 0)]
+    {
+        let mut waiting = consumer_of(&broker, 10).await;
         idle(&mut waiting, &mut redis, 40).await;
+        assert_eq!(clients(&mut redis).iter().filter(|line| line.contains(" sub=0 ")).count(), 42);
+        for (queue, priority) in [("q9", 9), ("q3", 0)] {
+            soon("publishing", broker.publish(vec![with_priority(queue, "m", priority)])).await.unwrap();
+            finish(&mut waiting, &["m"]).await;
+            idle(&mut waiting, &mut redis, 40).await;
+        }
+        soon("closing", waiting.close()).await.unwrap();
+        // A second consumer does not say it again.
+        let mut other = consumer_of(&broker, 1).await;
+        idle(&mut other, &mut redis, 4).await;
+        soon("closing", other.close()).await.unwrap();
+        broker.close().await.unwrap();
+        drop(broker);
+        until("the end of all connections", || clients(&mut redis).is_empty()).await;
+        let all = std::mem::take(&mut *warnings.0.lock().unwrap());
+        assert_eq!(all.len(), said, "{all:?}");
+        assert!(all.iter().all(|text| text.contains("CLIENT TRACKING") && text.contains("client|tracking")), "{all:?}");
     }
+}
+
+#[tokio::test]
+async fn a_server_with_a_password_tracks_lists() {
+    let server = RedisServer::builder().password("hunter2").start();
+    let client = apium_peers::redis::Client::open(format!("redis://:hunter2@127.0.0.1:{}/3", server.port())).unwrap();
+    let mut redis = client.get_connection().unwrap();
+    let broker = broker(&format!("redis://:hunter2@127.0.0.1:{}/3", server.port()));
+    let mut waiting = consumer_of(&broker, 2).await;
+    idle(&mut waiting, &mut redis, 1).await;
+    assert_eq!((blocked(&mut redis), info(&mut redis, "tracking_total_items")), (1, 7));
+    soon("publishing", broker.publish(vec![with_priority("q1", "m", 9)])).await.unwrap();
+    finish(&mut waiting, &["m"]).await;
 }
