@@ -109,6 +109,16 @@ impl RedisConsumer {
                 self.lists.renew();
                 continue;
             }
+            if free == 0 && !outdated && state.has_next_claims() {
+                // A settlement claims, and soon says how much of the prefetch stays free. The waits go on.
+                tokio::select! {
+                    biased;
+                    () = shared.connection.wait_closed() => {}
+                    () = changed => {}
+                    Some(wait_end) = self.lists.waits.next() => self.wait_ended(wait_end)?,
+                }
+                continue;
+            }
             if free == 0 || outdated {
                 self.wait_while_full(changed, &shared).await?;
                 continue;
@@ -269,6 +279,13 @@ impl RedisConsumer {
             _ => {}
         }
         stopped.and(requeued)
+    }
+}
+
+impl Drop for RedisConsumer {
+    fn drop(&mut self) {
+        // The acker may live on, and nobody would get what its settlements claim.
+        self.state.forbid_next_claims();
     }
 }
 

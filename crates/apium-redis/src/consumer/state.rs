@@ -255,8 +255,8 @@ impl ConsumerState {
         self.lock().queues.clone()
     }
 
-    /// Reserves `count` numbers and as much prefetch for a claim. At most `marked` of its messages are marked as started,
-    /// less what other claims may bring.
+    /// Reserves `count` numbers and as much prefetch for a claim. At most `marked` of its messages are marked as
+    /// started, less what other claims may bring.
     pub(crate) fn reserve(&self, count: usize, marked: usize, now_micros: u64) -> Reserved {
         self.lock().reserve(count, marked, now_micros)
     }
@@ -384,9 +384,14 @@ impl ConsumerState {
         inner.buffer.extend(since);
     }
 
-    /// Lets settlements claim nothing more, and waits for the replies of those that do.
-    pub(crate) async fn stop_next_claims(&self) {
+    /// Lets settlements claim nothing more, until somebody asks for the next delivery.
+    pub(crate) fn forbid_next_claims(&self) {
         self.lock().next.is_open = false;
+    }
+
+    /// Does that, and waits for the replies of those that have claimed.
+    pub(crate) async fn stop_next_claims(&self) {
+        self.forbid_next_claims();
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);

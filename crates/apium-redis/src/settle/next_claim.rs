@@ -1,9 +1,9 @@
-//! The claim of what comes next, in the step that settles deliveries: a settlement makes room, and what the worker wants
-//! next costs no round trip of its own.
+//! The claim of what comes next, in the step that settles deliveries: a settlement makes room, and what the worker
+//! wants next costs no round trip of its own.
 //!
-//! It takes what a claim right after the settlement would take, from the same lists in the same order. Messages that the
-//! settlement itself publishes are among them. Of these it takes no more than begin at once, since other workers may be
-//! waiting for the rest.
+//! It takes what a claim right after the settlement would take, from the same lists in the same order. Messages that
+//! the settlement itself publishes are among them. With such messages it takes no more than begin at once, since other
+//! workers may be waiting for the rest.
 
 use std::sync::Arc;
 

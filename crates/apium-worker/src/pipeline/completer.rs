@@ -53,6 +53,7 @@ struct Shared {
     stores: Stores,
     lanes: Lanes,
     refused: RefusedCompletions,
+    faults: Faults,
     /// How many completions are done, or given up.
     done: AtomicU64,
     stop_retrying: watch::Sender<bool>,
@@ -80,7 +81,8 @@ impl Completer {
         Self(Arc::new(Shared {
             lanes: Lanes::new(&backends),
             stores: Stores { broker, backends },
-            refused: RefusedCompletions::new(faults),
+            refused: RefusedCompletions::new(faults.clone()),
+            faults,
             done: AtomicU64::new(0),
             stop_retrying: watch::Sender::new(false),
             is_closed: AtomicBool::new(false),
@@ -250,6 +252,7 @@ impl Shared {
                     if outage.warns() {
                         tracing::warn!(error = %with_causes(&error), completions = count, "could not settle; trying again until it works");
                     }
+                    outage.set_fault(&self.faults, group.lane.name(), format!("could not {error:#}"));
                     self.pause(pause).await;
                 }
                 // One completion may be the cause of the error, so each is done alone. If the broker does not publish

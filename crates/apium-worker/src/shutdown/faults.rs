@@ -11,7 +11,7 @@ use tokio::sync::watch;
 #[derive(Debug, Clone)]
 pub(crate) struct Faults {
     clock: Clock,
-    all: watch::Sender<BTreeMap<&'static str, Fault>>,
+    all: watch::Sender<BTreeMap<String, Fault>>,
 }
 
 #[derive(Debug, Clone)]
@@ -26,24 +26,24 @@ impl Faults {
     }
 
     /// Says that something is wrong, and why. `name` names it for [`clear`](Self::clear).
-    pub(crate) fn set(&self, name: &'static str, reason: String) {
+    pub(crate) fn set(&self, name: &str, reason: String) {
         self.add(name, reason, false);
     }
 
     /// Says that something is wrong that this worker cannot mend: it stops.
-    pub(crate) fn set_fatal(&self, name: &'static str, reason: String) {
+    pub(crate) fn set_fatal(&self, name: &str, reason: String) {
         tracing::error!("the worker stops: {reason}");
         self.add(name, reason, true);
     }
 
-    fn add(&self, name: &'static str, reason: String, is_fatal: bool) {
+    fn add(&self, name: &str, reason: String, is_fatal: bool) {
         self.all.send_modify(|all| {
             // A new reason does not change since when it is wrong.
             let since = match all.get(name).map(|fault| &fault.health) {
                 Some(Health::Red { since, .. }) => *since,
                 _ => self.clock.now(),
             };
-            all.insert(name, Fault { health: Health::Red { since, reason }, is_fatal });
+            all.insert(name.to_owned(), Fault { health: Health::Red { since, reason }, is_fatal });
         });
     }
 

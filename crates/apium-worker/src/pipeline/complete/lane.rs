@@ -39,6 +39,14 @@ impl Lane {
         Self { own_backend, queue, wake, has_room, pending: AtomicUsize::new(0), bound }
     }
 
+    /// Names what is done in it.
+    pub(crate) fn name(&self) -> String {
+        match &self.own_backend {
+            Some(backend) => format!("settle what is stored at {}", backend.address()),
+            None => "settle".to_owned(),
+        }
+    }
+
     /// Adds completions at the end.
     pub(crate) fn push(&self, completions: impl IntoIterator<Item = Completion>) {
         let mut queue = self.lock();

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use apium_transport::error::Error;
 
+use crate::shutdown::faults::Faults;
+
 /// The pause after the first error. It doubles with each error that follows.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause while a store cannot be reached or cannot serve. It is short, so that the first task starts, and
@@ -22,6 +24,21 @@ pub(crate) struct Outage {
     pause: Duration,
     /// How long the outage must have lasted for the next warning.
     next_warning: Duration,
+    /// The fault that the worker has meanwhile.
+    fault: Option<OutageFault>,
+}
+
+/// A fault that the worker has as long as this exists.
+#[derive(Debug)]
+struct OutageFault {
+    faults: Faults,
+    name: String,
+}
+
+impl Drop for OutageFault {
+    fn drop(&mut self) {
+        self.faults.clear(&self.name);
+    }
 }
 
 impl Outage {
@@ -32,6 +49,12 @@ impl Outage {
         self.began.get_or_insert(attempt_began);
         self.pause = (self.pause * 2).clamp(FIRST_PAUSE, longest);
         self.pause.saturating_sub(attempt_began.elapsed())
+    }
+
+    /// Says that the worker has a fault until this outage is over. `name` is that of what fails.
+    pub(crate) fn set_fault(&mut self, faults: &Faults, name: String, reason: String) {
+        faults.set(&name, reason);
+        self.fault.get_or_insert_with(|| OutageFault { faults: faults.clone(), name });
     }
 
     /// Whether to warn of an error now: of the first one, and then each time that the outage has lasted twice as long.

@@ -8,4 +8,5 @@ mod mutated;
 mod reconnect;
 mod refusing_store;
 mod result_size;
+mod round_trips;
 mod unreadable;
