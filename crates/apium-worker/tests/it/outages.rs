@@ -403,3 +403,19 @@ async fn a_consumer_that_is_closed_is_replaced() {
     let (_, consumers) = fetching_fails(ErrorKind::Closed).await;
     assert!(consumers > 1);
 }
+
+#[tokio::test]
+async fn a_worker_that_cannot_settle_is_unhealthy_until_it_can() {
+    let (switches, gate, notes) = (Switches::default(), Gate::new(), Notes::default());
+    let app = app(&switches, &gate, &notes).await;
+    let worker = app.worker().concurrency(1).start().await.unwrap();
+    until("it is healthy", async || worker.health().is_green()).await;
+    switches.cut_acks(true);
+    send(&app, "child", "c").await;
+    until("it is unhealthy", async || !worker.health().is_green()).await;
+    assert!(format!("{:?}", worker.health()).contains("the cable is out"), "{:?}", worker.health());
+    switches.cut_acks(false);
+    until_state(&app, "c", "SUCCESS").await;
+    until("it is healthy again", async || worker.health().is_green()).await;
+    worker.stop().await;
+}
