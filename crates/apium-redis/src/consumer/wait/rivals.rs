@@ -17,7 +17,7 @@ const PER_RIVAL: Duration = Duration::from_millis(12);
 /// The longest wait: below 100 ms, since the others may all be busy.
 const LONGEST: Duration = Duration::from_millis(80);
 /// The longest wait of a consumer that came too late a moment ago, so that there are idle ones beside it.
-const LONGEST_OF_MANY: Duration = Duration::from_millis(400);
+const LONGEST_OF_MANY: Duration = Duration::from_millis(1000);
 /// How long that counts.
 const A_MOMENT: Duration = Duration::from_secs(2);
 /// How often the consumers are counted, at most.
