@@ -11,6 +11,7 @@ pub mod process;
 pub mod quantile;
 pub mod redis;
 pub mod report;
+pub mod scaling;
 pub mod scratch;
 pub mod seam;
 pub mod torture;

@@ -30,7 +30,11 @@ pub(crate) const COMMANDS: &[Command] = &[
     },
     Command { name: "tidy", usage: "", about: "check the rules of structure, names and text" },
     Command { name: "docs", usage: "[--check]", about: "print the coverage table and write the generated pages" },
-    Command { name: "bench", usage: "[NAME] [--runs N]", about: "run benchmarks and write their pages under docs/" },
+    Command {
+        name: "bench",
+        usage: "[NAME] [--runs N] [--full]",
+        about: "run benchmarks and write their pages under docs/; `scaling` has its largest sizes with --full",
+    },
     Command {
         name: "torture",
         usage: "sqlite|redis|canvas",

@@ -61,7 +61,9 @@ pub fn padding() -> String {
 
 /// An app on the queue file at `address`.
 pub async fn app(address: &str) -> Result<App, BoxError> {
-    Ok(App::builder("bench").broker(address).backend(address).build().await?)
+    // The tasks of other programs are linked too, and the default of a worker depends on the tasks of its app.
+    let app = App::builder("bench").autodiscover(false).register::<noop>().register::<stored>().register::<announce>();
+    Ok(app.broker(address).backend(address).build().await?)
 }
 
 /// Calls the task for the numbers below `count`, in batches from [`SENDERS`] callers.

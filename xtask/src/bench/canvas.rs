@@ -1,7 +1,7 @@
 //! The plan of the canvas: workflows of Apium and Celery on one server, and the bytes that they send.
 
 use crate::bench::goal::{Goal, at_least, below, none, shown};
-use crate::bench::plan::Plan;
+use crate::bench::plan::{Page, Plan};
 
 pub(crate) const CANVAS: Plan = Plan {
     name: "canvas",
@@ -19,7 +19,7 @@ pub(crate) const CANVAS: Plan = Plan {
             there are only figures of another machine: 430 ms for a flow of 1,000 with one parent, 110 ms for a chain of \
             100, at a concurrency of 100. Bytes are what the server received from the caller until all of the workflow was \
             published, divided by the number of tasks, the body included.",
-    goals: GOALS,
+    content: Page::Goals(GOALS),
 };
 
 const GOALS: &[Goal] = &[

@@ -9,4 +9,6 @@ pub(crate) mod plan;
 pub(crate) mod plans;
 pub(crate) mod quiet;
 pub(crate) mod redis;
+pub(crate) mod scaling;
+pub(crate) mod scaling_example;
 pub(crate) mod table;

@@ -1,5 +1,6 @@
-//! A plan: a program, its measures, and the goal of each figure.
+//! A plan: a program, its measures, and what its page shows of the figures.
 
+use crate::bench::figures::Figures;
 use crate::bench::goal::Goal;
 
 /// A plan.
@@ -18,6 +19,15 @@ pub(crate) struct Plan {
     pub(crate) page: &'static str,
     /// What is measured, as the page says it.
     pub(crate) about: &'static str,
-    /// The figures, in the order of the table.
-    pub(crate) goals: &'static [Goal],
+    /// What the page shows of the figures.
+    pub(crate) content: Page,
+}
+
+/// What a page shows of the figures.
+#[derive(Clone, Copy)]
+pub(crate) enum Page {
+    /// A table of these, in their order, with their goals.
+    Goals(&'static [Goal]),
+    /// Text with tables, which this makes. Nothing in it has a goal.
+    Sections(fn(&Figures) -> String),
 }

@@ -2,8 +2,9 @@
 
 use crate::bench::canvas::CANVAS;
 use crate::bench::goal::{at_least, below, none, shown};
-use crate::bench::plan::Plan;
+use crate::bench::plan::{Page, Plan};
 use crate::bench::redis::REDIS;
+use crate::bench::scaling::SCALING;
 
 const EMBEDDED: Plan = Plan {
     name: "embedded",
@@ -28,7 +29,7 @@ const EMBEDDED: Plan = Plan {
             task does nothing, has the arguments `(i, \"x\" * 64)` and late acknowledgement. A worker has 128 slots, and all \
             else at its default. The live producer sends one message a call, from 64 callers. Producer \
             and worker share the machine. Each task counts its executions by number, so lost and repeated ones are found.",
-    goals: &[
+    content: Page::Goals(&[
         at_least("enqueue_batches", "enqueue, batches of 1,000", 80_000.0, "/s"),
         at_least("enqueue_callers", "enqueue, one by one from 64 callers", 45_000.0, "/s"),
         at_least("drain", "drain a filled queue", 45_000.0, "/s"),
@@ -47,7 +48,7 @@ const EMBEDDED: Plan = Plan {
         below("idle_cpu", "idle worker, processor", 0.5, "%"),
         below("first_task", "first task done after exec", 50.0, "ms"),
         below("etas", "growth of a worker by 1,000,000 pending etas", 50.0, "MB"),
-    ],
+    ]),
 };
 
 const SEAM: Plan = Plan {
@@ -59,12 +60,12 @@ const SEAM: Plan = Plan {
     page: "docs/BENCH-SEAM.md",
     about: "Publish, next and ack on the memory driver in batches of 64: with the driver's methods called directly, and with \
             the same methods called through `dyn Broker`, `dyn Consumer` and `dyn Acker`, which box the future of each batch.",
-    goals: &[
+    content: Page::Goals(&[
         shown("direct", "called directly", "ns/message"),
         shown("dyn", "through `dyn`", "ns/message"),
         below("difference", "the difference", 1_000.0, "ns/message"),
-    ],
+    ]),
 };
 
 /// All plans.
-pub(crate) const PLANS: &[&Plan] = &[&EMBEDDED, &SEAM, &REDIS, &CANVAS];
+pub(crate) const PLANS: &[&Plan] = &[&EMBEDDED, &SEAM, &REDIS, &CANVAS, &SCALING];

@@ -1,7 +1,7 @@
 //! The plan of the Redis driver: Apium, Celery and a bare client on one server.
 
 use crate::bench::goal::{Goal, at_least, at_most, below, none, shown};
-use crate::bench::plan::Plan;
+use crate::bench::plan::{Page, Plan};
 
 pub(crate) const REDIS: Plan = Plan {
     name: "redis",
@@ -15,13 +15,13 @@ pub(crate) const REDIS: Plan = Plan {
             both have late acknowledgement (`task_acks_late`), and results as the row says (`task_ignore_result`). All \
             drain the same messages, which Apium made: Apium's worker 200,000, Celery's 5,000. Celery's pools are prefork \
             with a process for each core, 10 threads, and solo. All else is at its default, in Apium's worker too, but for \
-            what the row names (`-c` is its concurrency, `auto` its prefetch). The bare client runs the Redis operations of a \
-            worker in pipelines, parses envelope and body and does nothing else. The bare limit is the best of its shapes in \
+            what the row names (`-c` is its concurrency, with Celery's prefetch of 4 unless it says `auto`). The bare client \
+            runs the Redis operations of a worker in pipelines, parses envelope and body and does nothing else. The bare limit is the best of its shapes in \
             the same run: RPOP of 256 and then one write, which loses messages when it is killed; or a script that claims 64 \
             or 256 in one step, on two connections. Only the script is as safe as a worker. Each task counts its executions by \
             number, so lost and repeated ones are found. Ratios are taken within a run. Commands inside scripts are counted, as \
             Redis counts them.",
-    goals: GOALS,
+    content: Page::Goals(GOALS),
 };
 
 const GOALS: &[Goal] = &[

@@ -40,7 +40,7 @@ fn shown_bound(bound: Bound, unit: &str) -> String {
 }
 
 /// Three significant digits, and commas between thousands.
-fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     let places = match value.abs() {
         size if size >= 100.0 || value.fract() == 0.0 => 0,
         size if size >= 10.0 => 1,

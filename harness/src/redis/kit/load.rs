@@ -53,7 +53,9 @@ pub fn padding() -> String {
 
 /// The settings of both apps: late acknowledgement, and results only when they are measured.
 fn builder(address: &str, results: bool) -> AppBuilder {
-    let app = App::builder("bench").broker(address).setting("task_acks_late", true);
+    // The tasks of other programs are linked too, and the default of a worker depends on the tasks of its app.
+    let app = App::builder("bench").autodiscover(false).register::<count>().register::<announce>().register::<stamp>();
+    let app = app.broker(address).setting("task_acks_late", true);
     let app = app.setting("task_ignore_result", !results);
     if results { app.backend(address) } else { app }
 }

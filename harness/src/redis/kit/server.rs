@@ -57,6 +57,20 @@ impl Server {
         Ok(list.lines().count())
     }
 
+    /// A number of a section of INFO.
+    pub async fn info(&self, section: &str, field: &str) -> Result<f64, BoxError> {
+        let text: String = redis::cmd("INFO").arg(section).query_async(&mut self.look.clone()).await?;
+        let value = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':')?.trim().parse().ok());
+        Ok(value.ok_or_else(|| format!("read {field} of the server"))?)
+    }
+
+    /// How many channels are subscribed.
+    pub async fn channels(&self) -> Result<u64, BoxError> {
+        let channels: Vec<String> =
+            redis::cmd("PUBSUB").arg("CHANNELS").arg("celery-task-meta-*").query_async(&mut self.look.clone()).await?;
+        Ok(channels.len() as u64)
+    }
+
     /// Processor time that it used so far.
     pub fn processor(&self) -> Result<Duration, BoxError> {
         Ok(process::processor(self.process.pid())?)
