@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use apium_transport::error::{Error, Result};
@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use crate::consumer::claim::{ClaimRequest, Claimed};
 use crate::consumer::handoff::return_handoffs;
-use crate::consumer::state::ConsumerState;
+use crate::consumer::state::{ConsumerState, NextList};
 use crate::consumer::wait::blocking_wait::{BlockingConnection, WaitEnd, WaitHandle, WaitResult, wait};
 use crate::consumer::wait::rivals::Rivals;
 use crate::consumer::wait::tracking::{Found, ListChanges, LookEnd, TrackingConnection, look};
@@ -61,6 +61,15 @@ struct Entry {
     state: ListState,
     /// The handoff list to which its wait moves a message.
     handoff: String,
+    /// Whether the consumer is told of its next message, for others to see.
+    waited: Arc<AtomicBool>,
+}
+
+impl Entry {
+    fn set_state(&mut self, state: ListState) {
+        self.state = state;
+        self.waited.store(matches!(state, ListState::Waiting | ListState::Tracked), Ordering::Relaxed);
+    }
 }
 
 /// What is running in the background of a consumer that waits, and how it ended.
@@ -164,7 +173,10 @@ impl QueueLists {
         for step in self.shared.keys.steps.iter().copied() {
             let queue_list = Arc::new(QueueList::new(&self.shared.keys, &name, step));
             let handoff = self.shared.keys.handoff(&self.id, &queue_list.key);
-            self.entries.insert(self.next_number, Entry { queue_list, step, state: ListState::Ready, handoff });
+            self.entries.insert(
+                self.next_number,
+                Entry { queue_list, step, state: ListState::Ready, handoff, waited: Arc::default() },
+            );
             self.next_number += 1;
         }
         self.order.push(name);
@@ -187,7 +199,9 @@ impl QueueLists {
             let mut lists: Vec<&Entry> =
                 self.entries.values().filter(|entry| entry.queue_list.queue == *queue).collect();
             lists.sort_by_key(|entry| entry.step);
-            lists.into_iter().map(|entry| entry.queue_list.clone()).collect()
+            let next_list =
+                |entry: &Entry| NextList { queue_list: entry.queue_list.clone(), waited: entry.waited.clone() };
+            lists.into_iter().map(next_list).collect()
         };
         let rotates = self.shared.options.queue_order == QueueOrder::RoundRobin;
         self.state.set_next_lists(self.order.iter().map(lists).collect(), rotates);
@@ -257,7 +271,7 @@ impl QueueLists {
             }
             // All lists before the last one that gave messages were read to their ends.
             let more = request.reads_list && !drained && last == Some(at);
-            entry.state = if more { ListState::Ready } else { ListState::Empty };
+            entry.set_state(if more { ListState::Ready } else { ListState::Empty });
         }
         let last = last.map(|last| claimed.counts[last].0.list_number);
         match (std::mem::take(&mut self.tracking.acted), last) {
@@ -320,7 +334,7 @@ impl QueueLists {
         let mut keys = Vec::with_capacity(unseen.len());
         for list_number in &unseen {
             if let Some(entry) = self.entries.get_mut(list_number) {
-                entry.state = ListState::Looking;
+                entry.set_state(ListState::Looking);
                 keys.push(entry.queue_list.key.clone());
             }
         }
@@ -342,7 +356,7 @@ impl QueueLists {
 
     fn block_on(&mut self, list_number: usize, connection: Option<BlockingConnection>) {
         let Some(entry) = self.entries.get_mut(&list_number) else { return };
-        entry.state = ListState::Waiting;
+        entry.set_state(ListState::Waiting);
         let lists = (entry.queue_list.key.clone(), entry.handoff.clone());
         let handle = Arc::new(WaitHandle::default());
         self.wait_handles.insert(list_number, (handle.clone(), self.round));
@@ -357,7 +371,8 @@ impl QueueLists {
         tracking.changes.read(|unread| {
             for entry in entries.values_mut().filter(|entry| entry.state == ListState::Tracked) {
                 if unread.take(&entry.queue_list.key) {
-                    (entry.state, has_new) = (ListState::Changed, true);
+                    entry.set_state(ListState::Changed);
+                    has_new = true;
                 }
             }
             // What was said of a list while a look at it was under way may be newer than what the look saw.
@@ -383,7 +398,8 @@ impl QueueLists {
         let mut last = None;
         for (list_number, entry) in &mut self.entries {
             if entry.state == ListState::Changed {
-                (entry.state, last) = (state, Some(*list_number));
+                entry.set_state(state);
+                last = Some(*list_number);
             }
         }
         if let Some(last) = last {
@@ -431,7 +447,7 @@ impl QueueLists {
             }
         };
         if let Some(entry) = self.entries.get_mut(&list_number) {
-            entry.state = state;
+            entry.set_state(state);
         }
     }
 
@@ -464,7 +480,7 @@ impl QueueLists {
         };
         for list_number in list_numbers {
             if let Some(entry) = self.entries.get_mut(&list_number) {
-                entry.state = state;
+                entry.set_state(state);
             }
         }
         self.note_changes();
@@ -492,7 +508,7 @@ impl QueueLists {
         self.tracking.act_at = None;
         for entry in self.entries.values_mut() {
             if matches!(entry.state, ListState::Tracked | ListState::Changed) {
-                entry.state = ListState::Ready;
+                entry.set_state(ListState::Ready);
             }
         }
     }
@@ -513,8 +529,8 @@ impl QueueLists {
         self.forget_tracked();
         for entry in self.entries.values_mut() {
             match entry.state {
-                ListState::Waiting => entry.state = ListState::Moved { more: true },
-                ListState::Looking => entry.state = ListState::Ready,
+                ListState::Waiting => entry.set_state(ListState::Moved { more: true }),
+                ListState::Looking => entry.set_state(ListState::Ready),
                 _ => {}
             }
         }
@@ -545,7 +561,7 @@ impl QueueLists {
         self.return_of(&moved).await?;
         for list_number in moved {
             if let Some(entry) = self.entries.get_mut(&list_number) {
-                entry.state = ListState::Ready;
+                entry.set_state(ListState::Ready);
             }
         }
         Ok(())
@@ -558,7 +574,7 @@ impl QueueLists {
         for entry in self.entries.values_mut() {
             // The server says of a tracked list if something returns to it.
             if !matches!(entry.state, ListState::Tracked | ListState::Changed) {
-                entry.state = ListState::Ready;
+                entry.set_state(ListState::Ready);
             }
         }
         Ok(())

@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -113,14 +113,24 @@ struct NextClaims {
     /// How many have no reply yet.
     running: usize,
     /// The lists of each queue, in the order of the steps.
-    queues: Vec<Vec<Arc<QueueList>>>,
+    queues: Vec<Vec<NextList>>,
     /// Whether the queues take turns.
     rotates: bool,
 }
 
+/// A list from which settlements claim.
+#[derive(Debug, Clone)]
+pub(crate) struct NextList {
+    pub(crate) queue_list: Arc<QueueList>,
+    /// Whether a wait for it is running, or the server tracks it. Then it is empty, or the consumer is about to be told.
+    pub(crate) waited: Arc<AtomicBool>,
+}
+
 /// How much a settlement may claim.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct NextLimits {
+#[derive(Debug)]
+pub(crate) struct NextLimits<'a> {
+    /// The lists to which it publishes: a wait gets nothing of that before the claim.
+    pub(crate) published: Vec<&'a str>,
     /// How many messages, with those that are on their way.
     pub(crate) wanted: usize,
     /// How many of these are marked as started.
@@ -336,12 +346,12 @@ impl ConsumerState {
     pub(crate) fn start_settling(
         &self,
         numbers: &[u64],
-        next: Option<(NextLimits, u64)>,
+        next: Option<(NextLimits<'_>, u64)>,
     ) -> Option<(Reserved, Vec<Arc<QueueList>>)> {
         let mut inner = self.lock();
         inner.set_settling(numbers.iter().copied(), true);
         let is_open = *self.lifecycle.borrow() == Lifecycle::Open;
-        let next = next.filter(|_| is_open).and_then(|(limits, now)| inner.reserve_next(limits, now));
+        let next = next.filter(|_| is_open).and_then(|(limits, now)| inner.reserve_next(&limits, now));
         drop(inner);
         self.changed.notify_waiters();
         next
@@ -354,7 +364,7 @@ impl ConsumerState {
     }
 
     /// Sets the lists from which settlements claim: those of each queue, in the order of the steps.
-    pub(crate) fn set_next_lists(&self, queues: Vec<Vec<Arc<QueueList>>>, rotates: bool) {
+    pub(crate) fn set_next_lists(&self, queues: Vec<Vec<NextList>>, rotates: bool) {
         let mut inner = self.lock();
         (inner.next.queues, inner.next.rotates) = (queues, rotates);
     }
@@ -543,14 +553,21 @@ impl Inner {
     }
 
     /// Reserves a claim for a settlement, if it may claim anything. Returns the lists too, in their order.
-    fn reserve_next(&mut self, limits: NextLimits, now_micros: u64) -> Option<(Reserved, Vec<Arc<QueueList>>)> {
+    fn reserve_next(&mut self, limits: &NextLimits<'_>, now_micros: u64) -> Option<(Reserved, Vec<Arc<QueueList>>)> {
         let free = self.free_prefetch().min(limits.wanted.saturating_sub(self.on_the_way()));
-        if !self.next.is_open || self.next.queues.is_empty() || free == 0 {
+        if !self.next.is_open || free == 0 {
             return None;
         }
         let steps = self.next.queues.iter().map(Vec::len).max().unwrap_or(0);
-        let of_step = |step: usize| self.next.queues.iter().filter_map(move |lists| lists.get(step).cloned());
-        let lists = (0..steps).flat_map(of_step).collect();
+        let of_step = |step: usize| self.next.queues.iter().filter_map(move |lists| lists.get(step));
+        let may_have_any = |list: &&NextList| {
+            !list.waited.load(Ordering::Relaxed) || limits.published.contains(&list.queue_list.key.as_str())
+        };
+        let lists = (0..steps).flat_map(of_step).filter(may_have_any).map(|list| list.queue_list.clone());
+        let lists: Vec<Arc<QueueList>> = lists.collect();
+        if lists.is_empty() {
+            return None;
+        }
         if self.next.rotates {
             self.next.queues.rotate_left(1);
         }

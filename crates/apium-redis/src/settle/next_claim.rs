@@ -1,7 +1,8 @@
 //! The claim of what comes next, in the step that settles deliveries: a settlement makes room, and what the worker
 //! wants next costs no round trip of its own.
 //!
-//! It takes what a claim right after the settlement would take, from the same lists in the same order. Messages that
+//! It takes what a claim right after the settlement would take, from the same lists in the same order. A list for which
+//! a wait is running need not be read, unless the settlement publishes to it. Messages that
 //! the settlement itself publishes are among them. With such messages it takes no more than begin at once, since other
 //! workers may be waiting for the rest.
 
@@ -33,15 +34,16 @@ pub(crate) struct NextClaim<'a> {
 }
 
 /// How much a settlement with these operations may claim; `None` is nothing.
-pub(crate) fn limits(
+pub(crate) fn limits<'a>(
     shared: &BrokerShared,
     state: &ConsumerState,
-    operations: &[Operation<'_>],
-) -> Option<(NextLimits, u64)> {
-    let (mut publishes, mut gives_back) = (false, false);
+    operations: &'a [Operation<'_>],
+) -> Option<(NextLimits<'a>, u64)> {
+    let (mut published, mut gives_back): (Vec<&str>, _) = (Vec::new(), false);
     for operation in operations {
         match operation {
-            Operation::Publish(PublishTarget::List { .. }) | Operation::PushBack(..) => publishes = true,
+            Operation::Publish(PublishTarget::List { list, .. }) => published.push(list),
+            Operation::PushBack(list, _) => published.push(list),
             // What this worker does not want is for others.
             Operation::PushFront(..) => gives_back = true,
             _ => {}
@@ -52,8 +54,8 @@ pub(crate) fn limits(
         return None;
     }
     let wanted = state.wanted();
-    let most = if publishes { wanted.begin.min(wanted.fetch) } else { wanted.fetch };
-    (most > 0).then(|| (NextLimits { wanted: most, marked: wanted.marked }, now_micros(shared)))
+    let most = if published.is_empty() { wanted.fetch } else { wanted.begin.min(wanted.fetch) };
+    (most > 0).then(|| (NextLimits { published, wanted: most, marked: wanted.marked }, now_micros(shared)))
 }
 
 impl<'a> NextClaim<'a> {

@@ -208,7 +208,7 @@ impl<'a> Settling<'a> {
     fn start(
         state: &'a ConsumerState,
         numbers: Vec<u64>,
-        next: Option<(NextLimits, u64)>,
+        next: Option<(NextLimits<'_>, u64)>,
     ) -> (Self, Option<NextClaim<'a>>) {
         let reserved = state.start_settling(&numbers, next);
         (Self { state, numbers, answered: false }, reserved.map(|reserved| NextClaim::new(state, reserved)))

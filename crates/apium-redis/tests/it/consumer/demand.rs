@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use apium_peers::proxy::Proxy;
-use apium_peers::redis::{Commands as _, Connection};
+use apium_peers::redis::{Commands as _, Connection, cmd};
 use apium_peers::redis_server::RedisServer;
 use apium_redis::RedisBroker;
 use apium_transport::broker::broker::Broker as _;
@@ -341,4 +341,31 @@ async fn a_consumer_that_was_taken_for_dead_claims_nothing_with_a_settlement() {
     came.extend(names(&already(&mut lapsed)));
     assert_eq!(came.last().map(String::as_str), Some("b"), "{came:?}");
     soon("closing", lapsed.close()).await.unwrap();
+}
+
+/// How often the server took something from a list, for a script or not.
+fn pops(redis: &mut Connection) -> u64 {
+    let stats: String = cmd("INFO").arg("commandstats").query(redis).unwrap();
+    let calls = |line: &str| line.strip_prefix("cmdstat_rpop:calls=")?.split(',').next()?.parse().ok();
+    stats.lines().find_map(calls).unwrap_or(0)
+}
+
+#[tokio::test]
+async fn lists_for_which_a_wait_is_running_are_not_read() {
+    let server = RedisServer::start();
+    let mut redis = connection(&server);
+    let broker = broker(&server.url(0));
+    let (mut waiting, _) = demanding(&broker, Wanted::beginning(1)).await;
+    send(&broker, "q", &["a"]).await;
+    let a = take(&mut waiting, 1).await;
+    idle(&mut waiting, &mut redis, 4).await;
+    let before = pops(&mut redis);
+    settle(&*waiting, vec![ending(&a[0], vec![with_priority("q", "b", 5)])]).await;
+    assert_eq!(pops(&mut redis), before + 1, "the list to which it published");
+    let b = already(&mut waiting);
+    ack(&*waiting, &b).await;
+    assert_eq!(pops(&mut redis), before + 1);
+    // The waits go on.
+    send(&broker, "q", &["c"]).await;
+    finish(&mut waiting, &["c"]).await;
 }
