@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use apium_protocol::error::with_causes;
 use apium_protocol::message::envelope::Envelope;
@@ -30,6 +31,37 @@ pub(crate) struct ClaimRequest {
     pub(crate) handoff: Option<String>,
     /// Whether the list itself is read too.
     pub(crate) reads_list: bool,
+}
+
+/// What is reserved for a claim.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Reserved {
+    /// The number of the first message; the others follow it.
+    pub(crate) first: u64,
+    /// The consumer's id.
+    pub(crate) id: Arc<str>,
+    pub(crate) wanted: usize,
+    /// How many of them are marked as started.
+    pub(crate) begin: usize,
+}
+
+/// A list from which settlements claim.
+#[derive(Debug, Clone)]
+pub(crate) struct NextList {
+    pub(crate) queue_list: Arc<QueueList>,
+    /// Whether a wait for it is running, or the server tracks it. Then it is empty, or the consumer is about to hear of it.
+    pub(crate) waited: Arc<AtomicBool>,
+}
+
+/// How much a settlement may claim.
+#[derive(Debug)]
+pub(crate) struct NextLimits<'a> {
+    /// The lists to which it publishes: a wait gets nothing of that before the claim.
+    pub(crate) published: Vec<&'a str>,
+    /// How many messages, with those that are on their way.
+    pub(crate) wanted: usize,
+    /// How many of these are marked as started.
+    pub(crate) marked: usize,
 }
 
 /// What was claimed.

@@ -15,11 +15,11 @@ use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::consumer::claim::{ClaimArgs, Claimed, claim, now_micros};
+use crate::consumer::claim::{ClaimArgs, Claimed, Reserved, claim, now_micros};
 use crate::consumer::maintenance::Maintenance;
 use crate::consumer::queue_lists::{QueueLists, WaitEvent};
 use crate::consumer::recovery::recover_lost_replies;
-use crate::consumer::state::{ConsumerState, Reserved};
+use crate::consumer::state::ConsumerState;
 use crate::crash_points::reached;
 use crate::scripts::operation::MAX_DELIVERIES;
 use crate::settle::acker::RedisAcker;

@@ -17,9 +17,9 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::time::Instant;
 
-use crate::consumer::claim::{ClaimRequest, Claimed};
+use crate::consumer::claim::{ClaimRequest, Claimed, NextList};
 use crate::consumer::handoff::return_handoffs;
-use crate::consumer::state::{ConsumerState, NextList};
+use crate::consumer::state::ConsumerState;
 use crate::consumer::wait::blocking_wait::{BlockingConnection, WaitEnd, WaitHandle, WaitResult, wait};
 use crate::consumer::wait::rivals::Rivals;
 use crate::consumer::wait::tracking::{Found, ListChanges, LookEnd, TrackingConnection, look};

@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use apium_transport::broker::settlement::{Receipt, Tag};
 use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 
+use crate::consumer::claim::{NextLimits, NextList, Reserved};
 use crate::consumer::lost_replies::LostReplies;
 use crate::keys::broker_keys::Keys;
 use crate::keys::broker_keys::QueueList;
@@ -68,18 +69,6 @@ impl fmt::Debug for SetDemand {
     }
 }
 
-/// What is reserved for a claim.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Reserved {
-    /// The number of the first message; the others follow it.
-    pub(crate) first: u64,
-    /// The consumer's id.
-    pub(crate) id: Arc<str>,
-    pub(crate) wanted: usize,
-    /// How many of them are marked as started.
-    pub(crate) begin: usize,
-}
-
 /// Whether a consumer is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lifecycle {
@@ -116,25 +105,6 @@ struct NextClaims {
     queues: Vec<Vec<NextList>>,
     /// Whether the queues take turns.
     rotates: bool,
-}
-
-/// A list from which settlements claim.
-#[derive(Debug, Clone)]
-pub(crate) struct NextList {
-    pub(crate) queue_list: Arc<QueueList>,
-    /// Whether a wait for it is running, or the server tracks it. Then it is empty, or the consumer is about to be told.
-    pub(crate) waited: Arc<AtomicBool>,
-}
-
-/// How much a settlement may claim.
-#[derive(Debug)]
-pub(crate) struct NextLimits<'a> {
-    /// The lists to which it publishes: a wait gets nothing of that before the claim.
-    pub(crate) published: Vec<&'a str>,
-    /// How many messages, with those that are on their way.
-    pub(crate) wanted: usize,
-    /// How many of these are marked as started.
-    pub(crate) marked: usize,
 }
 
 /// Receipts, sorted by whose they are.

@@ -1,18 +1,18 @@
 //! The claim of what comes next, in the step that settles deliveries: a settlement makes room, and what the worker
 //! wants next costs no round trip of its own.
 //!
-//! It takes what a claim right after the settlement would take, from the same lists in the same order. A list for which
-//! a wait is running need not be read, unless the settlement publishes to it. Messages that
-//! the settlement itself publishes are among them. With such messages it takes no more than begin at once, since other
-//! workers may be waiting for the rest.
+//! It takes what a claim right after the settlement would take, from the same lists in the same order. A list that is
+//! waited for or tracked need not be read, unless the settlement publishes to it. Messages that the settlement itself
+//! publishes are among them. With such messages it takes no more than begin at once, since other workers may be waiting
+//! for the rest.
 
 use std::sync::Arc;
 
 use apium_protocol::error::with_causes;
 use redis::{Cmd, Value};
 
-use crate::consumer::claim::{ClaimArgs, ClaimRequest, now_micros};
-use crate::consumer::state::{ConsumerState, NextLimits, Reserved};
+use crate::consumer::claim::{ClaimArgs, ClaimRequest, NextLimits, Reserved, now_micros};
+use crate::consumer::state::ConsumerState;
 use crate::crash_points::reached;
 use crate::keys::broker_keys::QueueList;
 use crate::scripts::operation::{Operation, PublishTarget};

@@ -6,7 +6,8 @@ use apium_transport::broker::settlement::{Receipt, lease_lost};
 use apium_transport::error::Result;
 use redis::{Cmd, Value};
 
-use crate::consumer::state::{ConsumerState, InFlight, NextLimits};
+use crate::consumer::claim::NextLimits;
+use crate::consumer::state::{ConsumerState, InFlight};
 use crate::crash_points::reached;
 use crate::errors::unexpected_reply;
 use crate::scripts::operation::{Operation, write};

@@ -22,6 +22,7 @@ macro_rules! conformance_tests {
                 crashes::CASES,
                 clock_steps::CASES,
                 delaying::CASES,
+                demands::CASES,
                 admin::CASES,
                 dead_letters::CASES,
                 results::CASES,
@@ -143,6 +144,12 @@ macro_rules! conformance_tests {
             a_step_redelivers_nothing
             a_step_holds_up_nothing
             a_step_keeps_nobody_alive
+        }
+        $crate::conformance_tests! { @module $make, $lacks, demands in conformance::broker:
+            each_message_comes_once_and_in_order
+            what_is_not_wanted_is_left_for_others
+            a_chain_goes_on [AtomicSettle]
+            a_start_mark_counts_unless_it_is_removed [CrashCounts]
         }
         $crate::conformance_tests! { @module $make, $lacks, delaying in conformance::broker:
             an_eta_is_never_early [Delays]

@@ -7,6 +7,7 @@ pub mod consuming;
 pub mod crashes;
 pub mod dead_letters;
 pub mod delaying;
+pub mod demands;
 pub mod publishing;
 pub mod routing;
 pub mod settling;
