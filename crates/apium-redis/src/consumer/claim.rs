@@ -49,7 +49,8 @@ pub(crate) struct Reserved {
 #[derive(Debug, Clone)]
 pub(crate) struct NextList {
     pub(crate) queue_list: Arc<QueueList>,
-    /// Whether a wait for it is running, or the server tracks it. Then it is empty, or the consumer is about to hear of it.
+    /// Whether a wait for it is running, or the server tracks it. Then it is empty, or the consumer is about to hear of
+    /// its messages.
     pub(crate) waited: Arc<AtomicBool>,
 }
 
