@@ -26,7 +26,7 @@ const SETTLE: Duration = Duration::from_secs(5);
 /// How long idle workers are watched.
 const WATCH: Duration = Duration::from_secs(10);
 
-/// Measures a worker of [`QUEUES`] queues, and then more of them, each time with so many messages.
+/// Measures a worker of ten queues, and then more of them, each time with so many messages.
 pub async fn measure(messages: usize) -> Result<(), BoxError> {
     for count in IDLE {
         idle_workers(count, messages).await?;

@@ -83,7 +83,7 @@ pub fn queue_names(count: u64) -> Vec<String> {
     }
 }
 
-/// Sends `count` calls of [`nothing`] with a payload of so many bytes, in turn to each of `queues`.
+/// Sends `count` calls of [`nothing()`] with a payload of so many bytes, in turn to each of `queues`.
 pub async fn fill(app: &App, queues: &[String], count: u64, bytes: u64) -> Result<(), BoxError> {
     let payload = "x".repeat(usize::try_from(bytes)?);
     let each = count / queues.len() as u64;
