@@ -80,7 +80,11 @@ fn of_redis(parts: u64) -> Vec<Case> {
             // Most parts are claimed by the settlements of others.
             "before-claim" | "after-claim" => cases.extend([middle(on, point, 1), last(on, point, 1)]),
             // A part that finds a free slot is marked when it is claimed, and nothing comes after the last one.
-            "before-mark-started" | "after-mark-started" | "settled-claimed" | "next-claim-added" => {
+            "before-mark-started"
+            | "after-mark-started"
+            | "before-next-claim"
+            | "settled-claimed"
+            | "next-claim-added" => {
                 cases.push(middle(on, point, any(3)));
             }
             _ => cases.extend([middle(on, point, early(parts)), last(on, point, 1)]),
