@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use apium_protocol::error::with_causes;
 use apium_protocol::message::envelope::Envelope;
@@ -49,9 +49,32 @@ pub(crate) struct Reserved {
 #[derive(Debug, Clone)]
 pub(crate) struct NextList {
     pub(crate) queue_list: Arc<QueueList>,
-    /// Whether a wait for it is running, or the server tracks it. Then it is empty, or the consumer is about to hear of
-    /// its messages.
-    pub(crate) waited: Arc<AtomicBool>,
+    pub(crate) waited: Arc<Waited>,
+}
+
+/// What settlements see of the wait for a list.
+#[derive(Debug, Default)]
+pub(crate) struct Waited {
+    is_running: AtomicBool,
+    may_have_moved: AtomicBool,
+}
+
+impl Waited {
+    pub(crate) fn set(&self, is_running: bool, may_have_moved: bool) {
+        self.is_running.store(is_running, Ordering::Relaxed);
+        self.may_have_moved.store(may_have_moved, Ordering::Relaxed);
+    }
+
+    /// Whether it is running, or the server tracks the list. Then the list is empty, or the consumer is about to hear
+    /// of its messages.
+    pub(crate) fn is_running(&self) -> bool {
+        self.is_running.load(Ordering::Relaxed)
+    }
+
+    /// Whether there may be a message in the handoff list, which comes before those in the list.
+    pub(crate) fn may_have_moved(&self) -> bool {
+        self.may_have_moved.load(Ordering::Relaxed)
+    }
 }
 
 /// How much a settlement may claim.
@@ -186,9 +209,10 @@ async fn read_crashes(shared: &BrokerShared, envelopes: &[Bytes]) -> Result<Hash
 type NotAdded = (Arc<str>, Vec<(u64, InFlight)>);
 
 impl ClaimRequest {
-    /// Reads this list alone.
-    pub(crate) fn of_list(queue_list: Arc<QueueList>) -> Self {
-        Self { queue_list, list_number: 0, handoff: None, reads_list: true }
+    /// Reads this list for a settlement of the consumer `id`.
+    pub(crate) fn of_next(keys: &Keys, id: &str, list: &NextList) -> Self {
+        let handoff = list.waited.may_have_moved().then(|| keys.handoff(id, &list.queue_list.key));
+        Self { queue_list: list.queue_list.clone(), list_number: 0, handoff, reads_list: true }
     }
 }
 

@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use apium_transport::error::{Error, Result};
@@ -17,7 +17,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::time::Instant;
 
-use crate::consumer::claim::{ClaimRequest, Claimed, NextList};
+use crate::consumer::claim::{ClaimRequest, Claimed, NextList, Waited};
 use crate::consumer::handoff::return_handoffs;
 use crate::consumer::state::ConsumerState;
 use crate::consumer::wait::blocking_wait::{BlockingConnection, WaitEnd, WaitHandle, WaitResult, wait};
@@ -61,14 +61,17 @@ struct Entry {
     state: ListState,
     /// The handoff list to which its wait moves a message.
     handoff: String,
-    /// Whether the consumer is told of its next message, for others to see.
-    waited: Arc<AtomicBool>,
+    /// What settlements see of its state.
+    waited: Arc<Waited>,
 }
 
 impl Entry {
     fn set_state(&mut self, state: ListState) {
         self.state = state;
-        self.waited.store(matches!(state, ListState::Waiting | ListState::Tracked), Ordering::Relaxed);
+        self.waited.set(
+            matches!(state, ListState::Waiting | ListState::Tracked),
+            matches!(state, ListState::Waiting | ListState::Moved { .. }),
+        );
     }
 }
 

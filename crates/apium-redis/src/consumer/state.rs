@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -317,7 +317,7 @@ impl ConsumerState {
         &self,
         numbers: &[u64],
         next: Option<(NextLimits<'_>, u64)>,
-    ) -> Option<(Reserved, Vec<Arc<QueueList>>)> {
+    ) -> Option<(Reserved, Vec<NextList>)> {
         let mut inner = self.lock();
         inner.set_settling(numbers.iter().copied(), true);
         let is_open = *self.lifecycle.borrow() == Lifecycle::Open;
@@ -523,18 +523,16 @@ impl Inner {
     }
 
     /// Reserves a claim for a settlement, if it may claim anything. Returns the lists too, in their order.
-    fn reserve_next(&mut self, limits: &NextLimits<'_>, now_micros: u64) -> Option<(Reserved, Vec<Arc<QueueList>>)> {
+    fn reserve_next(&mut self, limits: &NextLimits<'_>, now_micros: u64) -> Option<(Reserved, Vec<NextList>)> {
         let free = self.free_prefetch().min(limits.wanted.saturating_sub(self.on_the_way()));
         if !self.next.is_open || free == 0 {
             return None;
         }
         let steps = self.next.queues.iter().map(Vec::len).max().unwrap_or(0);
         let of_step = |step: usize| self.next.queues.iter().filter_map(move |lists| lists.get(step));
-        let may_have_any = |list: &&NextList| {
-            !list.waited.load(Ordering::Relaxed) || limits.published.contains(&list.queue_list.key.as_str())
-        };
-        let lists = (0..steps).flat_map(of_step).filter(may_have_any).map(|list| list.queue_list.clone());
-        let lists: Vec<Arc<QueueList>> = lists.collect();
+        let may_have_any =
+            |list: &&NextList| !list.waited.is_running() || limits.published.contains(&list.queue_list.key.as_str());
+        let lists: Vec<NextList> = (0..steps).flat_map(of_step).filter(may_have_any).cloned().collect();
         if lists.is_empty() {
             return None;
         }

@@ -2,19 +2,19 @@
 //! wants next costs no round trip of its own.
 //!
 //! It takes what a claim right after the settlement would take, from the same lists in the same order. A list that is
-//! waited for or tracked need not be read, unless the settlement publishes to it. Messages that the settlement itself
-//! publishes are among them. With such messages it takes no more than begin at once, since other workers may be waiting
-//! for the rest.
+//! waited for or tracked need not be read, unless the settlement publishes to it; then what the wait has moved comes
+//! first. Messages that the settlement itself publishes are among them. With such messages it takes no more than begin
+//! at once, since other workers may be waiting for the rest.
 
 use std::sync::Arc;
 
 use apium_protocol::error::with_causes;
 use redis::{Cmd, Value};
 
-use crate::consumer::claim::{ClaimArgs, ClaimRequest, NextLimits, Reserved, now_micros};
+use crate::consumer::claim::{ClaimArgs, ClaimRequest, NextLimits, NextList, Reserved, now_micros};
 use crate::consumer::state::ConsumerState;
 use crate::crash_points::reached;
-use crate::keys::broker_keys::QueueList;
+use crate::keys::broker_keys::Keys;
 use crate::scripts::operation::{Operation, PublishTarget};
 use crate::settle::prepared::requeue;
 use crate::shared::BrokerShared;
@@ -60,10 +60,10 @@ pub(crate) fn limits<'a>(
 
 impl<'a> NextClaim<'a> {
     /// A claim for which this was reserved.
-    pub(crate) fn new(state: &'a ConsumerState, (reserved, lists): (Reserved, Vec<Arc<QueueList>>)) -> Self {
+    pub(crate) fn new(keys: &Keys, state: &'a ConsumerState, (reserved, lists): (Reserved, Vec<NextList>)) -> Self {
         let Reserved { first, id, wanted, begin } = reserved;
         let numbers = (id.clone(), first, wanted);
-        let lists = lists.into_iter().map(ClaimRequest::of_list).collect();
+        let lists = lists.iter().map(|list| ClaimRequest::of_next(keys, &id, list)).collect();
         reached("before-next-claim");
         Self { state, numbers, args: Some(ClaimArgs { first, id, wanted, begin, lists }) }
     }

@@ -207,12 +207,16 @@ struct Settling<'a> {
 impl<'a> Settling<'a> {
     /// With `next` it also reserves a claim for what comes next.
     fn start(
+        shared: &BrokerShared,
         state: &'a ConsumerState,
         numbers: Vec<u64>,
         next: Option<(NextLimits<'_>, u64)>,
     ) -> (Self, Option<NextClaim<'a>>) {
         let reserved = state.start_settling(&numbers, next);
-        (Self { state, numbers, answered: false }, reserved.map(|reserved| NextClaim::new(state, reserved)))
+        (
+            Self { state, numbers, answered: false },
+            reserved.map(|reserved| NextClaim::new(&shared.keys, state, reserved)),
+        )
     }
 }
 
@@ -243,7 +247,7 @@ async fn settle_batch(
     }
     let numbers = || found.owned.iter().map(|(number, ..)| *number);
     let limits = if is_last { limits(shared, state, &operations) } else { None };
-    let (mut settling, next) = Settling::start(state, numbers().collect(), limits);
+    let (mut settling, next) = Settling::start(shared, state, numbers().collect(), limits);
     reached("before-settle");
     let mut follow_ups = settlements.iter().filter_map(|settlement| settlement.follow_ups.as_ref());
     let script = if follow_ups.clone().next().is_none() { &SETTLE } else { &SETTLE_CHORDS };

@@ -14,8 +14,8 @@ use apium_transport::broker::settlement::{Acknowledgement, Disposition, Settleme
 use futures_util::FutureExt as _;
 
 use crate::brokers::{
-    ack, broker, broker_with, consumer, finish, idle, length, names, receipts, send, spec, take, to, with_priority,
-    with_short_timeout,
+    ack, broker, broker_with, consumer, finish, idle, length, moved, names, receipts, send, spec, take, to,
+    with_priority, with_short_timeout,
 };
 use crate::kit::{connection, soon, until};
 use crate::settle::follow_ups::{Body, body_message, counts, open, part, store};
@@ -358,14 +358,39 @@ async fn lists_for_which_a_wait_is_running_are_not_read() {
     let (mut waiting, _) = demanding(&broker, Wanted::beginning(1)).await;
     send(&broker, "q", &["a"]).await;
     let a = take(&mut waiting, 1).await;
-    idle(&mut waiting, &mut redis, 4).await;
+    idle(&mut waiting, &mut redis, 1).await;
     let before = pops(&mut redis);
     settle(&*waiting, vec![ending(&a[0], vec![with_priority("q", "b", 5)])]).await;
-    assert_eq!(pops(&mut redis), before + 1, "the list to which it published");
+    assert_eq!(
+        pops(&mut redis),
+        before + 1,
+        "the list to which it published: it is tracked, so no wait moved anything"
+    );
     let b = already(&mut waiting);
     ack(&*waiting, &b).await;
     assert_eq!(pops(&mut redis), before + 1);
     // The waits go on.
     send(&broker, "q", &["c"]).await;
     finish(&mut waiting, &["c"]).await;
+}
+
+#[tokio::test]
+async fn what_a_wait_has_moved_comes_before_what_is_published() {
+    let server = RedisServer::start();
+    let mut redis = connection(&server);
+    let broker = broker(&server.url(0));
+    let (mut waiting, demand) = demanding(&broker, Wanted::default()).await;
+    send(&broker, "q", &["a"]).await;
+    let a = take(&mut waiting, 1).await;
+    idle(&mut waiting, &mut redis, 1).await;
+    // Its wait moves this one, and the consumer does not know of it yet.
+    send(&broker, "q", &["first"]).await;
+    until("the move", || moved(&mut redis).len() == 1).await;
+    demand.set(Wanted::beginning(1));
+    settle(&*waiting, vec![ending(&a[0], vec![to("q", "second")])]).await;
+    let first = already(&mut waiting);
+    assert_eq!(names(&first), ["first"]);
+    demand.set(Wanted::default());
+    ack(&*waiting, &first).await;
+    finish(&mut waiting, &["second"]).await;
 }
