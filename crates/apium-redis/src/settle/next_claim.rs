@@ -1,17 +1,10 @@
 //! The claim of what comes next, in the step that settles deliveries: a settlement makes room, and what the worker
 //! wants next costs no round trip of its own.
 //!
-<<<<<<< HEAD
 //! It takes what a claim right after the settlement would take, from the same lists in the same order. A list that is
 //! waited for or tracked need not be read, unless the settlement publishes to it; then what the wait has moved comes
 //! first. Messages that the settlement itself publishes are among them. With such messages it takes no more than begin
 //! at once, since other workers may be waiting for the rest.
-=======
-//! It takes what a claim right after the settlement would take, from the same lists in the same order. A list for which
-//! a wait is running need not be read, unless the settlement publishes to it; then what the wait has moved comes first.
-//! Messages that the settlement itself publishes are among them. With such messages it takes no more than begin at
-//! once, since other workers may be waiting for the rest.
->>>>>>> 53abcaf7 (redis: a step of a chain is counted in round trips by a test)
 
 use std::sync::Arc;
 
