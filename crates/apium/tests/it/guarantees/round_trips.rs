@@ -71,7 +71,6 @@ async fn a_step_of_a_chain_costs_one_round_trip() {
     let chain = (2..10).fold(count_up::s(0) | count_up::p(), |chain, _| chain | count_up::p());
     assert_eq!(value(&chain.send(&app).await.unwrap()).await, 10);
     let sent = monitor.stop();
-    eprintln!("COUNTS {sent:?}");
     assert_eq!((sent.scripts, sent.marks), (11, 0), "{sent:?}");
     assert!(sent.waits < 10, "the message that woke the worker, and waits whose time was up: {sent:?}");
     stop(worker, StopKind::Warm).await;
@@ -89,7 +88,6 @@ async fn a_call_on_an_idle_worker_costs_two_scripts_and_no_mark() {
         assert_eq!(value(&count_up::delay(n).send(&app).await.unwrap()).await, n + 1);
     }
     let sent = monitor.stop();
-    eprintln!("COUNTS {sent:?}");
     assert_eq!((sent.scripts, sent.marks), (40, 0), "{sent:?}");
     assert!(sent.waits < 40, "one for each call, and a few whose time was up: {sent:?}");
     stop(worker, StopKind::Warm).await;
@@ -107,7 +105,6 @@ async fn a_drain_sends_less_than_one_command_for_a_task() {
         assert_eq!(value(result).await, n + 1);
     }
     let sent = monitor.stop();
-    eprintln!("COUNTS {sent:?}");
     assert!(sent.scripts + sent.marks < 1_000, "{sent:?}");
     stop(worker, StopKind::Warm).await;
 }
