@@ -54,7 +54,12 @@ pub(crate) fn limits<'a>(
         return None;
     }
     let wanted = state.wanted();
-    let most = if published.is_empty() { wanted.fetch } else { wanted.begin.min(wanted.fetch) };
+    let most = match wanted.begin {
+        // Nothing waits for it: a claim of its own goes on beside the settlement.
+        0 => 0,
+        begin if !published.is_empty() => begin.min(wanted.fetch),
+        _ => wanted.fetch,
+    };
     (most > 0).then(|| (NextLimits { published, wanted: most, marked: wanted.marked }, now_micros(shared)))
 }
 
