@@ -252,12 +252,17 @@ fn results(_: &Figures) -> String {
         .to_owned()
 }
 
-fn payloads(_: &Figures) -> String {
-    "Up to some kilobytes the cost of a task is that of its commands, and the payload adds little. Beyond, the curve bends: \
-     bytes are copied by caller, server and worker, the body is JSON inside of Base64 inside of JSON, as kombu has it, and \
-     the rate falls in proportion to the size. Above some \
-     hundred kilobytes, store the data elsewhere and send its address."
-        .to_owned()
+fn payloads(figures: &Figures) -> String {
+    format!(
+        "The payload is felt from the first kilobyte on: a task costs the server {} µs at 100 bytes, {} µs at 1,000 and {} µs \
+         at 10,000. Caller, server and worker copy the bytes, and the body is JSON inside of Base64 inside of JSON, as kombu \
+         has it. The first kilobyte counts twice, since the header `argsrepr` shows the arguments, as in Celery. Beyond ten \
+         kilobytes the rate falls in proportion to the size. Above some hundred kilobytes, store the data elsewhere and send \
+         its address.",
+        shown(figures, "payloads_100_server"),
+        shown(figures, "payloads_1000_server"),
+        shown(figures, "payloads_10000_server"),
+    )
 }
 
 fn waiters(_: &Figures) -> String {
