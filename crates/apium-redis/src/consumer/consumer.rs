@@ -41,6 +41,8 @@ pub struct RedisConsumer {
     claiming: Option<BoxFuture<'static, (Result<Claimed>, Duration, usize)>>,
     /// The first number of the last claim, and the consumer's id at that time.
     reserved: (u64, Arc<str>),
+    /// Whether what is buffered is to be requeued, and not handed out.
+    returns_buffer: bool,
     /// The fastest reply to a claim, which took about one round trip.
     round_trip: Duration,
     /// Counts the connections for commands.
@@ -70,6 +72,7 @@ impl RedisConsumer {
             reconnects,
             claiming: None,
             reserved: (0, Arc::default()),
+            returns_buffer: false,
             round_trip: Duration::from_secs(1),
             maintenance: Some(maintenance),
         }
@@ -78,6 +81,9 @@ impl RedisConsumer {
     async fn next_batch(&mut self, max: usize) -> Result<Vec<Delivery>> {
         const WHAT: &str = "receive the next delivery";
         let (shared, state) = (self.shared.clone(), self.state.clone());
+        if self.returns_buffer {
+            self.return_buffered().await?;
+        }
         loop {
             shared.check_open(WHAT)?;
             // Registered before the state is read, so that no change is missed.
@@ -95,7 +101,7 @@ impl RedisConsumer {
                     claimed = claiming => claimed,
                     () = shared.connection.wait_closed() => continue,
                     // A settlement has claimed something meanwhile.
-                    () = state.buffered.notified() => continue,
+                    () = state.claimed.notified() => continue,
                 };
                 self.claiming = None;
                 state.release(wanted);
@@ -353,16 +359,15 @@ impl Consumer for RedisConsumer {
 }
 
 impl RedisConsumer {
-    /// Requeues what was claimed and is not handed out.
+    /// Requeues what was claimed and is not handed out. Where there is no answer the server may have done it, so the
+    /// next call of `next` does it again before it hands out anything.
     async fn return_buffered(&mut self) -> Result<()> {
-        let (id, deliveries, in_flight) = self.state.drain_buffer();
-        let numbers: Vec<u64> = in_flight.iter().map(|(number, _)| *number).collect();
-        let requeued = requeue(&self.shared, &id, in_flight).await;
-        match &requeued {
-            Ok(()) => self.state.remove(numbers),
-            Err(_) => self.state.restore_buffer(deliveries),
-        }
-        requeued
+        self.returns_buffer = true;
+        let (id, buffered) = self.state.buffered();
+        requeue(&self.shared, &id, buffered).await?;
+        self.state.clear_buffer();
+        self.returns_buffer = false;
+        Ok(())
     }
 
     /// Registers the queues that are read.

@@ -48,7 +48,7 @@ pub(crate) struct ConsumerState {
     /// Notified of each change: waiters look for free prefetch, a new id, or the end.
     pub(crate) changed: Notify,
     /// Notified when something was claimed.
-    pub(crate) buffered: Notify,
+    pub(crate) claimed: Notify,
     /// Tells the maintenance loop to send a heartbeat at once, since others seem to have taken this consumer for dead,
     /// since there are lost replies to look for, or since marks of started runs were taken back.
     pub(crate) suspected: Notify,
@@ -137,7 +137,7 @@ impl ConsumerState {
             spec,
             inner: Mutex::new(inner),
             changed: Notify::new(),
-            buffered: Notify::new(),
+            claimed: Notify::new(),
             suspected: Notify::new(),
             consumers: AtomicUsize::new(1),
             lifecycle: watch::Sender::new(Lifecycle::Open),
@@ -148,6 +148,12 @@ impl ConsumerState {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The same, if `id` is still the consumer's id and it is open.
+    fn lock_as(&self, id: &str) -> Option<MutexGuard<'_, Inner>> {
+        let inner = self.lock();
+        (&*inner.id == id && *self.lifecycle.borrow() == Lifecycle::Open).then_some(inner)
     }
 
     pub(crate) fn id(&self) -> Arc<str> {
@@ -262,10 +268,7 @@ impl ConsumerState {
     /// Adds what `id` has put in flight. Returns it if that is not this consumer's id any more, or if the consumer is
     /// closed.
     pub(crate) fn add_in_flight(&self, id: &str, claimed: Vec<(u64, InFlight)>) -> Result<(), Vec<(u64, InFlight)>> {
-        let mut inner = self.lock();
-        if &*inner.id != id || *self.lifecycle.borrow() != Lifecycle::Open {
-            return Err(claimed);
-        }
+        let Some(mut inner) = self.lock_as(id) else { return Err(claimed) };
         inner.in_flight.extend(claimed);
         Ok(())
     }
@@ -277,14 +280,11 @@ impl ConsumerState {
         claimed: Vec<(u64, InFlight)>,
         deliveries: Vec<Delivery>,
     ) -> Result<(), Vec<(u64, InFlight)>> {
-        let mut inner = self.lock();
-        if &*inner.id != id || *self.lifecycle.borrow() != Lifecycle::Open {
-            return Err(claimed);
-        }
+        let Some(mut inner) = self.lock_as(id) else { return Err(claimed) };
         inner.in_flight.extend(claimed);
         inner.buffer.extend(deliveries);
         drop(inner);
-        self.buffered.notify_one();
+        self.claimed.notify_one();
         Ok(())
     }
 
@@ -348,20 +348,21 @@ impl ConsumerState {
         inner.buffer.drain(..count).collect()
     }
 
-    /// Takes all of them, each with what the consumer keeps of it; they stay in flight.
-    pub(crate) fn drain_buffer(&self) -> (Arc<str>, Vec<Delivery>, Vec<(u64, InFlight)>) {
-        let mut inner = self.lock();
-        let buffered: Vec<Delivery> = inner.buffer.drain(..).collect();
+    /// All of them, each with what the consumer keeps of it, and the consumer's id.
+    pub(crate) fn buffered(&self) -> (Arc<str>, Vec<(u64, InFlight)>) {
+        let inner = self.lock();
         let number = |delivery: &Delivery| delivery.receipt.fence;
-        let in_flight = buffered.iter().filter_map(|it| Some((number(it), inner.in_flight.get(&number(it))?.clone())));
-        (inner.id.clone(), buffered.clone(), in_flight.collect())
+        let kept = |delivery| Some((number(delivery), inner.in_flight.get(&number(delivery))?.clone()));
+        (inner.id.clone(), inner.buffer.iter().filter_map(kept).collect())
     }
 
-    /// Puts these back, before those that have come since.
-    pub(crate) fn restore_buffer(&self, deliveries: Vec<Delivery>) {
+    /// All of them are back in their lists.
+    pub(crate) fn clear_buffer(&self) {
         let mut inner = self.lock();
-        let since = std::mem::replace(&mut inner.buffer, deliveries.into());
-        inner.buffer.extend(since);
+        let buffered: Vec<u64> = inner.buffer.drain(..).map(|delivery| delivery.receipt.fence).collect();
+        buffered.into_iter().for_each(|number| inner.remove(number));
+        drop(inner);
+        self.changed.notify_waiters();
     }
 
     /// Lets settlements claim nothing more, until somebody asks for the next delivery.

@@ -1,5 +1,5 @@
-//! The claim of what comes next, in the step that settles deliveries: a settlement makes room, and what the worker
-//! wants next costs no round trip of its own.
+//! The claim of what comes next, in the step that settles deliveries: a settlement makes room, and what a free slot
+//! waits for costs no round trip of its own.
 //!
 //! It takes what a claim right after the settlement would take, from the same lists in the same order. A list that is
 //! waited for or tracked need not be read, unless the settlement publishes to it; then what the wait has moved comes
@@ -39,27 +39,23 @@ pub(crate) fn limits<'a>(
     state: &ConsumerState,
     operations: &'a [Operation<'_>],
 ) -> Option<(NextLimits<'a>, u64)> {
-    let (mut published, mut gives_back): (Vec<&str>, _) = (Vec::new(), false);
+    let wanted = state.wanted();
+    // Where no slot is free nothing waits for it: a claim of its own goes on beside the settlement. While the server is
+    // away nothing is asked of it that would have to be looked for afterwards.
+    if wanted.begin == 0 || shared.connection.connected_for().is_none() {
+        return None;
+    }
+    let mut published: Vec<&str> = Vec::new();
     for operation in operations {
         match operation {
             Operation::Publish(PublishTarget::List { list, .. }) => published.push(list),
             Operation::PushBack(list, _) => published.push(list),
             // What this worker does not want is for others.
-            Operation::PushFront(..) => gives_back = true,
+            Operation::PushFront(..) => return None,
             _ => {}
         }
     }
-    // While the server is away nothing is asked of it that would have to be looked for afterwards.
-    if gives_back || shared.connection.connected_for().is_none() {
-        return None;
-    }
-    let wanted = state.wanted();
-    let most = match wanted.begin {
-        // Nothing waits for it: a claim of its own goes on beside the settlement.
-        0 => 0,
-        begin if !published.is_empty() => begin.min(wanted.fetch),
-        _ => wanted.fetch,
-    };
+    let most = if published.is_empty() { wanted.fetch } else { wanted.begin.min(wanted.fetch) };
     (most > 0).then(|| (NextLimits { published, wanted: most, marked: wanted.marked }, now_micros(shared)))
 }
 

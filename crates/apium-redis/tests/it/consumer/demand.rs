@@ -290,6 +290,34 @@ async fn a_pause_gives_back_what_was_not_handed_out() {
 }
 
 #[tokio::test]
+async fn what_a_pause_gave_back_without_a_reply_is_not_handed_out() {
+    let server = RedisServer::start();
+    let mut redis = connection(&server);
+    let (proxy, direct) = (Proxy::to(server.port()), broker(&server.url(0)));
+    let far = with_short_timeout(&format!("redis://127.0.0.1:{}/0", proxy.port()));
+    let (mut paused, demand) = demanding(&far, Wanted::default()).await;
+    send(&direct, "q", &["a", "b", "c"]).await;
+    let a = take(&mut paused, 1).await;
+    demand.set(Wanted::beginning(2));
+    ack(&*paused, &a).await;
+    demand.set(Wanted::default());
+    // The request comes to the server, and its reply is lost.
+    proxy.delay(std::time::Duration::from_millis(100));
+    let lost = async {
+        until("the messages in their list", || length(&mut redis, "q") == 2).await;
+        proxy.cut();
+        proxy.delay(std::time::Duration::ZERO);
+    };
+    let (pausing, ()) = tokio::join!(paused.pause(), lost);
+    assert!(pausing.unwrap_err().is_retryable());
+    let mut other = consumer(&direct, "q").await;
+    finish(&mut other, &["b", "c"]).await;
+    other.close().await.unwrap();
+    send(&direct, "q", &["d"]).await;
+    finish(&mut paused, &["d"]).await;
+}
+
+#[tokio::test]
 async fn what_a_settlement_claimed_without_a_reply_comes_back() {
     let server = RedisServer::start();
     let mut redis = connection(&server);
