@@ -6,17 +6,16 @@ use std::time::Duration;
 use apium_peers::redis::{Commands, Connection, cmd};
 use apium_peers::redis_server::RedisServer;
 use apium_protocol::result::state::State;
-use apium_redis::RedisDriver;
-use apium_transport::address::Address;
 use apium_transport::backend::backend::ResultBackend as _;
 use apium_transport::broker::broker::Broker as _;
 use apium_transport::broker::settlement::{Acknowledgement, Disposition, Settlement};
 use apium_transport::error::ErrorKind;
 
 use crate::brokers::{
-    LEASE, ack, broker, consumer, finish, keys, length, names, options, receipts, send, send_in_the_end, spec, take, to,
+    LEASE, ack, broker, consumer, finish, keys, length, names, receipts, send, send_in_the_end, spec, take, to,
 };
 use crate::kit::{connection, record, soon, until, version};
+use crate::settle::follow_ups::store;
 
 fn limit(redis: &mut Connection, limit: &str) {
     let () = cmd("CONFIG").arg("SET").arg("maxmemory").arg(limit).query(redis).unwrap();
@@ -56,10 +55,7 @@ async fn publishing_and_storing_fail_and_say_what_to_do() {
 async fn messages_that_are_there_are_claimed_and_settled() {
     let server = RedisServer::start();
     let mut redis = connection(&server);
-    let driver = RedisDriver::new();
-    let address = Address::parse(&server.url(0)).unwrap();
-    let broker = driver.open_broker(address.clone(), &options(&[])).unwrap();
-    let backend = driver.open_backend(address, &options(&[])).unwrap();
+    let (broker, backend) = store(&server.url(0));
     let mut consumer = consumer(&broker, "q").await;
     send(&broker, "q", &["a", "b", "c", "d", "e"]).await;
     fill(&mut redis);

@@ -12,6 +12,7 @@ use futures_util::StreamExt as _;
 
 use crate::brokers::{options, send, to};
 use crate::kit::{connection, record, soon, until};
+use crate::settle::follow_ups::store;
 
 /// How many other clients the server has.
 fn clients(redis: &mut Connection) -> usize {
@@ -23,10 +24,7 @@ fn clients(redis: &mut Connection) -> usize {
 async fn a_caller_has_two_connections() {
     let server = RedisServer::start();
     let mut redis = connection(&server);
-    let driver = RedisDriver::new();
-    let address = Address::parse(&server.url(0)).unwrap();
-    let broker = driver.open_broker(address.clone(), &options(&[])).unwrap();
-    let backend = driver.open_backend(address, &options(&[])).unwrap();
+    let (broker, backend) = store(&server.url(0));
     send(&broker, "q", &["m"]).await;
     assert_eq!(backend.fetch(&["t".into()]).await.unwrap(), [None]);
     assert_eq!(clients(&mut redis), 1);
