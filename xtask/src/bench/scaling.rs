@@ -226,8 +226,8 @@ fn queues(figures: &Figures) -> String {
         "A claim names the lists that may have messages, so one claim brings messages of several queues, and a queue that is \
          known to be empty costs nothing until a message comes. The cost for a task at 1,000 queues ({} commands, {} µs of \
          the server) beside that of one ({} commands, {} µs) comes from claims with many lists, each with fewer messages. A \
-         worker that reads 1,000 queues also waits on all of them; where queues are many because tenants are many, let each \
-         worker read a part of them (`-Q`).",
+         worker waits for all of them on one connection. Where queues are many because tenants are many, let each worker \
+         read a part of them (`-Q`), so that its claims name fewer lists.",
         shown(figures, "queues_1000_commands"),
         shown(figures, "queues_1000_server"),
         shown(figures, "queues_1_commands"),
