@@ -5,8 +5,10 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 
 use crate::address::Address;
+use crate::broker::broadcast::Broadcast;
 use crate::broker::consumer::{ConsumeSpec, Consumer};
 use crate::broker::dead_set::DeadSet;
+use crate::broker::fleet::FleetRecords;
 use crate::broker::outgoing::Outgoing;
 use crate::broker::queue_admin::QueueAdmin;
 use crate::broker::topology::Topology;
@@ -127,6 +129,16 @@ pub trait Broker: Send + Sync + 'static {
 
     /// Its dead set, if it has one.
     fn dead(&self) -> Option<&dyn DeadSet>;
+
+    /// Messages for all who listen, for remote control and events; `None` where it has none.
+    fn broadcast(&self) -> Option<&dyn Broadcast> {
+        None
+    }
+
+    /// What all workers share, as revokes; `None` where it keeps nothing.
+    fn fleet(&self) -> Option<&dyn FleetRecords> {
+        None
+    }
 
     /// Whether it can be reached, as far as this process knows. Does no I/O and returns at once. A broker inside the
     /// process can always be reached.

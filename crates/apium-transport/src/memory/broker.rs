@@ -6,9 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures_util::future::BoxFuture;
 
 use crate::address::Address;
+use crate::broker::broadcast::Broadcast;
 use crate::broker::broker::{Broker, BrokerCapabilities, PriorityOrder};
 use crate::broker::consumer::{ConsumeSpec, Consumer};
 use crate::broker::dead_set::DeadSet;
+use crate::broker::fleet::FleetRecords;
 use crate::broker::outgoing::Outgoing;
 use crate::broker::queue_admin::QueueAdmin;
 use crate::broker::topology::Topology;
@@ -128,11 +130,21 @@ impl Broker for MemoryBroker {
         Some(self)
     }
 
+    fn broadcast(&self) -> Option<&dyn Broadcast> {
+        Some(self)
+    }
+
+    fn fleet(&self) -> Option<&dyn FleetRecords> {
+        Some(self)
+    }
+
     fn close(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
             self.closed.store(true, Ordering::Release);
             let mut after_unlock = AfterUnlock::default();
             self.store.lock().wake_where(|consumer| Arc::ptr_eq(&consumer.closed, &self.closed), &mut after_unlock);
+            let mailboxes = self.store.lock().mailboxes.clone();
+            mailboxes.iter().for_each(|mailbox| mailbox.close(&self.closed));
             after_unlock.run();
             Ok(())
         })

@@ -7,11 +7,13 @@
 pub(crate) mod acker;
 pub(crate) mod admin;
 pub(crate) mod backend;
+pub(crate) mod broadcast;
 pub(crate) mod broker;
 pub(crate) mod chord_store;
 pub(crate) mod consumer;
 pub(crate) mod dead_set;
 pub(crate) mod driver;
+pub(crate) mod fleet;
 pub(crate) mod handle;
 pub(crate) mod store;
 

@@ -12,6 +12,8 @@ use crate::broker::outgoing::Outgoing;
 use crate::broker::settlement::{Acknowledgement, Disposition, Receipt, Tag};
 use crate::clock::Clock;
 use crate::error::Result;
+use crate::memory::broadcast::MailboxState;
+use crate::memory::fleet::StoredRecords;
 use crate::memory::store::after_unlock::AfterUnlock;
 use crate::memory::store::chords::Chords;
 use crate::memory::store::consumer_state::{ConsumerState, InFlight};
@@ -63,6 +65,8 @@ pub(crate) struct Namespace {
     pub(crate) dead: DeadLetters,
     pub(crate) results: Results,
     pub(crate) chords: Chords,
+    pub(crate) mailboxes: Vec<Arc<MailboxState>>,
+    pub(crate) fleet: StoredRecords,
     /// The last number given to a message, an order or a consumer.
     next: u64,
 }
