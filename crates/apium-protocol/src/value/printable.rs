@@ -26,9 +26,11 @@ pub fn printable<T: fmt::Display>(text: T) -> Printable<T> {
 /// Fields of log lines are made so. Some formats of logs write a field as it is, or escape less than what begins a line
 /// or moves a cursor.
 pub fn printable_text(text: &str) -> Cow<'_, str> {
-    match text.contains(is_escaped) {
-        true => printable(text).to_string().into(),
-        false => text.into(),
+    // Ids are such texts, and each run has one.
+    let is_plain = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    match is_plain || !text.contains(is_escaped) {
+        true => text.into(),
+        false => printable(text).to_string().into(),
     }
 }
 

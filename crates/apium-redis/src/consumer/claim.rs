@@ -1,6 +1,5 @@
 //! Claiming messages: one call of the claim script, and the deliveries that it makes.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -97,13 +96,10 @@ pub(crate) struct Claimed {
     pub(crate) first: u64,
     /// How many were asked for.
     pub(crate) wanted: usize,
-    /// How many of them are marked as started, unless they were delivered before.
-    begin: usize,
     /// The lists that were read, and how many messages came from each.
     pub(crate) counts: Vec<(ClaimRequest, usize)>,
-    pub(crate) envelopes: Vec<Bytes>,
-    /// The crashes of those among them that have any, by delivery tag.
-    pub(crate) crashes: HashMap<Box<str>, u32>,
+    /// The messages in order: what the consumer keeps of each while it is in flight, and its delivery.
+    pub(crate) messages: Vec<(InFlight, Delivery)>,
     /// Nothing was claimed, since this consumer was taken for dead.
     pub(crate) gone: bool,
 }
@@ -137,15 +133,19 @@ impl ClaimArgs {
         let Some(counts) = counts else { return Ok(None) };
         let gone = counts == "gone";
         let counts = counts.split(' ').map(|count| count.parse().unwrap_or(0));
+        let Self { first, id, wanted, begin, lists } = self;
+        let counts: Vec<_> = if gone { Vec::new() } else { lists.into_iter().zip(counts).collect() };
+        let queue_lists = counts.iter().flat_map(|(request, count)| std::iter::repeat_n(&request.queue_list, *count));
         let envelopes = parts.filter_map(|part| match part {
             Value::BulkString(bytes) => Some(Bytes::from(bytes)),
             _ => None,
         });
-        let envelopes: Vec<Bytes> = envelopes.collect();
-        let Self { first, id, wanted, begin, lists } = self;
-        let counts = if gone { Vec::new() } else { lists.into_iter().zip(counts).collect() };
-        let crashes = read_crashes(shared, &envelopes).await?;
-        Ok(Some(Claimed { counts, envelopes, crashes, id, first, wanted, begin, gone }))
+        let messages = envelopes.zip(queue_lists).zip(first..).enumerate();
+        let mut messages: Vec<_> = messages
+            .map(|(index, ((raw, queue_list), number))| message(number, raw, queue_list, index < begin))
+            .collect();
+        add_crashes(shared, &mut messages).await?;
+        Ok(Some(Claimed { counts, messages, id, first, wanted, gone }))
     }
 }
 
@@ -176,33 +176,34 @@ fn says_redelivered(raw: &[u8]) -> bool {
     memmem::find(raw, b"\"redelivered\"").is_some()
 }
 
-/// The crash counts of envelopes, by delivery tag. Only a message that was delivered before can have one, so for all
-/// others nothing is asked.
+/// Reads how often messages killed their worker. Only one that was delivered before can have done so, so for all others
+/// nothing is asked.
 ///
 /// # Errors
 /// A connection that broke: the claim is then one without a reply, and what it took is requeued.
-async fn read_crashes(shared: &BrokerShared, envelopes: &[Bytes]) -> Result<HashMap<Box<str>, u32>> {
-    let decoded = envelopes.iter().filter(|raw| says_redelivered(raw)).filter_map(|raw| Envelope::decode(raw).ok());
-    let tags: Vec<Box<str>> =
-        decoded.filter(|envelope| envelope.redelivered).filter_map(|envelope| envelope.delivery_tag).collect();
-    if tags.is_empty() {
-        return Ok(HashMap::new());
+async fn add_crashes(shared: &BrokerShared, messages: &mut [(InFlight, Delivery)]) -> Result<()> {
+    let mut suspects: Vec<_> = messages.iter_mut().filter(|(in_flight, _)| in_flight.redelivered).collect();
+    if suspects.is_empty() {
+        return Ok(());
     }
     let mut command = redis::cmd("HMGET");
     command.arg(shared.keys.crashes());
-    for tag in &tags {
-        command.arg(&**tag);
+    for (in_flight, _) in &suspects {
+        command.arg(&*in_flight.tag);
     }
     let answer = match shared.connection.command("read the crashes of messages", &command).await {
         Ok(answer) => answer,
         Err(error) if error.is_connection() => return Err(error),
         Err(error) => {
             tracing::warn!(error = %with_causes(&error), "could not read how often messages killed their worker; they count as new");
-            return Ok(HashMap::new());
+            return Ok(());
         }
     };
     let counts: Vec<Option<u32>> = redis::from_redis_value(answer).unwrap_or_default();
-    Ok(tags.into_iter().zip(counts).filter_map(|(tag, count)| Some((tag, count?))).collect())
+    for ((_, delivery), count) in suspects.iter_mut().zip(counts) {
+        delivery.crashes = count.unwrap_or(0);
+    }
+    Ok(())
 }
 
 /// What was claimed for a consumer that is closed, or has another id by now: the id, and the messages.
@@ -220,32 +221,20 @@ impl Claimed {
     /// Puts the messages in flight at the consumer, and into its buffer. Otherwise it returns the id under which they
     /// were claimed, and them: others have reclaimed that id already, so nobody else would find them.
     pub(crate) fn add_to(self, state: &ConsumerState) -> Result<(), NotAdded> {
-        let (mut in_flight, mut deliveries) = (Vec::with_capacity(self.envelopes.len()), Vec::new());
-        for (number, message, delivery) in self.deliveries() {
+        let (mut in_flight, mut deliveries) = (Vec::with_capacity(self.messages.len()), Vec::new());
+        for (number, (message, delivery)) in (self.first..).zip(self.messages) {
             in_flight.push((number, message));
             deliveries.push(delivery);
         }
         state.add_claimed(&self.id, in_flight, deliveries).map_err(|in_flight| (self.id, in_flight))
     }
-
-    /// The deliveries, each with its number and with what the consumer keeps of it while it is in flight.
-    fn deliveries(&self) -> impl Iterator<Item = (u64, InFlight, Delivery)> + '_ {
-        let queue_lists =
-            self.counts.iter().flat_map(|(request, count)| std::iter::repeat_n(&request.queue_list, *count));
-        self.envelopes.iter().zip(queue_lists).enumerate().map(|(index, (raw, queue_list))| {
-            let number = self.first + index as u64;
-            let (mut in_flight, mut delivery) = delivery(number, raw, queue_list);
-            delivery.crashes = self.crashes.get(&*in_flight.tag).copied().unwrap_or(0);
-            delivery.started = index < self.begin && !says_redelivered(raw);
-            (in_flight.started, in_flight.counts_crash) = (delivery.started, delivery.started);
-            (number, in_flight, delivery)
-        })
-    }
 }
 
-fn delivery(number: u64, raw: &Bytes, queue_list: &Arc<QueueList>) -> (InFlight, Delivery) {
+/// Reads a message. `begins` is whether the claim has marked it as started, unless it was delivered before.
+fn message(number: u64, raw: Bytes, queue_list: &Arc<QueueList>, begins: bool) -> (InFlight, Delivery) {
+    let started = begins && !says_redelivered(&raw);
     let own_tag = || Arc::from(number.to_string());
-    let (tag, exchange, routing_key, redelivered, content) = match Envelope::decode(raw) {
+    let (tag, exchange, routing_key, redelivered, content) = match Envelope::decode(&raw) {
         Ok(Envelope { message, delivery_tag, exchange, routing_key, redelivered, .. }) => (
             delivery_tag.map_or_else(own_tag, Arc::from),
             exchange.unwrap_or_default(),
@@ -261,15 +250,16 @@ fn delivery(number: u64, raw: &Bytes, queue_list: &Arc<QueueList>) -> (InFlight,
     let in_flight = InFlight {
         tag,
         queue_list: queue_list.clone(),
-        raw: raw.clone(),
+        raw,
         redelivered,
-        started: false,
-        counts_crash: false,
+        started,
+        counts_crash: started,
         unanswered: false,
         settling: false,
     };
     let receipt = ConsumerState::receipt(number, &in_flight);
     let mut delivery = Delivery::new(receipt, queue_list.queue.clone(), exchange, routing_key, content);
     delivery.redelivered = redelivered;
+    delivery.started = started;
     (in_flight, delivery)
 }

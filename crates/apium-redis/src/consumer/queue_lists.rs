@@ -264,7 +264,7 @@ impl QueueLists {
 
     /// Takes note of a claim: a list that gave less than was asked for is empty.
     pub(crate) fn claim_answered(&mut self, claimed: &Claimed) {
-        let drained = claimed.envelopes.len() < claimed.wanted;
+        let drained = claimed.messages.len() < claimed.wanted;
         let last = claimed.counts.iter().rposition(|(_, count)| *count > 0);
         for (at, (request, _)) in claimed.counts.iter().enumerate() {
             let Some(entry) = self.entries.get_mut(&request.list_number) else { continue };

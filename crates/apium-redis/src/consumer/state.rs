@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
+use std::fmt::Write as _;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -580,5 +581,10 @@ pub(crate) fn fresh_id() -> Arc<str> {
 
 /// The tag of a message in flight, in the server.
 pub(crate) fn server_tag(id: &str, number: u64) -> String {
-    format!("{}{number}", Keys::tag_prefix(id))
+    // Each delivery needs two of these, so this is one allocation.
+    let mut tag = String::with_capacity(id.len() + 28);
+    Keys::add_tag_prefix(id, &mut tag);
+    // Writing to a text does not fail.
+    let _ = write!(tag, "{number}");
+    tag
 }

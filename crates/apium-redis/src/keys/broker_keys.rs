@@ -171,7 +171,16 @@ impl Keys {
 
     /// The prefix of a consumer's tags.
     pub(crate) fn tag_prefix(consumer: &str) -> String {
-        format!("apium.{consumer}.")
+        let mut prefix = String::new();
+        Self::add_tag_prefix(consumer, &mut prefix);
+        prefix
+    }
+
+    /// Adds the prefix to a tag.
+    pub(crate) fn add_tag_prefix(consumer: &str, tag: &mut String) {
+        tag.push_str("apium.");
+        tag.push_str(consumer);
+        tag.push('.');
     }
 
     /// The lists that have delayed messages, by the instant at which the first is due.

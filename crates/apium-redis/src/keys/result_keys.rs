@@ -18,7 +18,7 @@ impl ResultKeys {
 
     /// A task's result document, and the channel on which each of its states is published.
     pub(crate) fn task(&self, id: &TaskId) -> String {
-        format!("{}celery-task-meta-{}", self.prefix, id.as_str())
+        [&*self.prefix, "celery-task-meta-", id.as_str()].concat()
     }
 
     /// The version of the run that wrote the document, for the rule which run may overwrite it (Apium's own). A SUCCESS

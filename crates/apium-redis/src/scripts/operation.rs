@@ -82,12 +82,36 @@ pub(crate) fn write<'a>(
     for tag in tags {
         command.arg(tag);
     }
+    if needs_check(operations) {
+        command.arg("v");
+    }
     for operation in operations {
         operation.append(command);
     }
 }
 
+/// Whether the types of all keys have to be right before anything is written. A single write needs no check: if it fails,
+/// nothing was done before it. Neither do results alone: to write one again changes nothing.
+fn needs_check(operations: &[Operation<'_>]) -> bool {
+    let mut writes = operations.iter().filter(|operation| !matches!(operation, Operation::ForDelivery(_)));
+    match writes.next() {
+        None => false,
+        Some(Operation::Record(_)) => !writes.all(|operation| matches!(operation, Operation::Record(_))),
+        Some(first) => !first.is_single_write() || writes.next().is_some(),
+    }
+}
+
 impl Operation<'_> {
+    fn is_single_write(&self) -> bool {
+        match self {
+            Operation::Publish(PublishTarget::List { .. } | PublishTarget::Channel { .. })
+            | Operation::PushFront(..)
+            | Operation::PushBack(..)
+            | Operation::ForgetCrashes(_) => true,
+            _ => false,
+        }
+    }
+
     /// Adds it to the arguments of the script, whose head comment explains them.
     fn append(&self, command: &mut Cmd) {
         let mut add = |name: &str, list: &str, envelope: &[u8]| {

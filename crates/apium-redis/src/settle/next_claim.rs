@@ -98,7 +98,7 @@ impl<'a> NextClaim<'a> {
             self.state.suspected.notify_one();
             return;
         }
-        let has_any = !claimed.envelopes.is_empty();
+        let has_any = !claimed.messages.is_empty();
         if has_any {
             reached("settled-claimed");
         }

@@ -57,11 +57,18 @@ local function run_replaces(at, old, class)
   return class == 'n'
 end
 
+-- The time to live of the last record, as SET takes it. It is mostly the same for all of them.
+local last_ttl, last_unit, last_number
+
 local function write_record(at)
-  local key, document, ttl, class = ARGV[at], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
-  -- Celery writes expiry times in whole seconds.
-  local unit = 'PX'
-  if string.sub(ttl, -3) == '000' then unit, ttl = 'EX', string.sub(ttl, 1, -4) end
+  local key, document, class = ARGV[at], ARGV[at + 2], ARGV[at + 4]
+  if ARGV[at + 3] ~= last_ttl then
+    last_ttl = ARGV[at + 3]
+    last_unit, last_number = 'PX', last_ttl
+    -- Celery writes expiry times in whole seconds.
+    if string.sub(last_ttl, -3) == '000' then last_unit, last_number = 'EX', string.sub(last_ttl, 1, -4) end
+  end
+  local unit, ttl = last_unit, last_number
   local set
   if ttl == '' then
     set = redis.call('SET', key, document, 'NX')

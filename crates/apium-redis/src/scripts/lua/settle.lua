@@ -3,6 +3,7 @@
 --
 -- KEYS  unacked, index, crashes, dead, dead.last, dead.order, eta, leases
 -- ARGV  key prefix of delayed messages, channel of etas, now; the number of tags, the tags; then operations:
+--         v                     comes first where the types of all keys have to be right before anything is written
 --         i N                   the operations after it belong to the N-th tag (0: to no tag)
 --         r …                   writes a record, as write_record reads it
 --         p list envelope       adds a message to the end of a list
@@ -33,8 +34,9 @@
 --   { counts, envelopes… }      what claim returned. Nothing was claimed if the first text holds no counts.
 --
 -- The script removes the tags from the index first, because Redis never refuses a script for lack of memory once it has
--- written. Then it checks the types of all keys that the operations use, so that it does all of them or none. If a
--- command fails, the tags return to the index. The error names `error_key`.
+-- written. With v it checks the types of all keys that the operations use, so that it does all of them or none. Results
+-- alone need no check: to write one again changes nothing. If a command fails, the tags return to the index. The error
+-- names `error_key`.
 local delayed, channel, now = ARGV[1], ARGV[2], ARGV[3]
 local count = tonumber(ARGV[4])
 local at = 5 + count
@@ -60,11 +62,9 @@ if count > 0 then
     end
   end
 end
--- Fails if a key of the operations has another type than they need. A single write needs no check: if it fails, nothing
--- was done before it.
+-- Fails if a key of the operations has another type than they need.
 local function check_types()
-  local expected, keys, records, operations = {}, {}, {}, 0
-  local single = { r = true, p = true, b = true, c = true }
+  local expected, keys, records = {}, {}, {}
   local function expect(key, kind)
     if not expected[key] then
       expected[key] = kind
@@ -86,7 +86,6 @@ local function check_types()
   local position, skip = at, false
   while position <= #ARGV do
     local op, key = ARGV[position], ARGV[position + 1]
-    if op ~= 'i' and op ~= 'n' and not skip then operations = operations + (single[op] and 1 or 2) end
     if op == 'i' then
       skip = lost[tonumber(key)]
       position = position + 2
@@ -154,7 +153,6 @@ local function check_types()
       position = position + 1
     end
   end
-  if operations < 2 then return end
   -- Most results are new, and one command shows it.
   if #records > 0 and redis.call('EXISTS', unpack(records)) > 0 then
     for _, key in ipairs(records) do expect(key, 'string') end
@@ -174,7 +172,10 @@ local function dead_letter(document)
   redis.call('ZADD', KEYS[6], key, key)
 end
 local function run()
-  if at <= #ARGV then check_types() end
+  if ARGV[at] == 'v' then
+    at = at + 1
+    check_types()
+  end
   local position, skip_delivery, skip, heads = 0, false, false, {}
   -- The position in ARGV of the tag and the entry of a g.
   local recount_at
