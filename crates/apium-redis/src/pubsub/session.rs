@@ -147,6 +147,7 @@ impl<'a> PubSubSession<'a> {
     fn hand_on(&self, message: Msg) {
         let message = ChannelMessage {
             channel: message.get_channel_name().to_owned(),
+            pattern: message.get_pattern::<Option<String>>().ok().flatten(),
             payload: Bytes::copy_from_slice(message.get_payload_bytes()),
         };
         self.shared.notify(Event::Message(message));

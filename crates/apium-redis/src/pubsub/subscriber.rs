@@ -36,7 +36,19 @@ pub(crate) enum Event {
 #[derive(Debug)]
 pub(crate) struct ChannelMessage {
     pub(crate) channel: String,
+    /// The pattern by which it came; `None` if by the name of the channel.
+    pub(crate) pattern: Option<String>,
     pub(crate) payload: Bytes,
+}
+
+impl ChannelMessage {
+    /// The name of the subscriber by which it came.
+    pub(crate) fn name(&self) -> ChannelName {
+        match &self.pattern {
+            Some(pattern) => ChannelName::Pattern(pattern.clone()),
+            None => ChannelName::Channel(self.channel.clone()),
+        }
+    }
 }
 
 /// The function that gets the events.
@@ -184,7 +196,7 @@ impl Subscriber {
     }
 
     /// Starts the loop, also when it has ended with the runtime that ran it.
-    fn keep_running(&self) {
+    pub(crate) fn keep_running(&self) {
         let mut background = self.lock_background();
         if background.as_ref().is_none_or(Background::is_finished) {
             *background = Some(Background::start(run(self.shared.clone())));
