@@ -96,8 +96,9 @@ impl BrokerShared {
             let values = self.keys.fleet_values(topic.name());
             Error::new(ErrorKind::Corrupt, format!("{LIST}: the field {key:?} of the key {values:?} {text}; delete it"))
         };
-        let micros = time.parse::<f64>().ok().and_then(|micros| Timestamp::from_microsecond(micros as i64).ok());
-        let at = micros.ok_or_else(|| corrupt("has a time that is none"))?;
+        let micros = time.parse::<f64>().map_err(|error| corrupt("has a time that is none").with_source(error))?;
+        let end = if micros < 0.0 { Timestamp::MIN } else { Timestamp::MAX };
+        let at = Timestamp::from_microsecond(micros as i64).unwrap_or(end);
         let value = Json::from_bytes(value.into()).map_err(|error| corrupt("is no JSON").with_source(error))?;
         Ok(Some(FleetRecord::new(key, value, at)))
     }

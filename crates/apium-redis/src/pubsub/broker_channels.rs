@@ -89,9 +89,9 @@ impl BrokerChannels {
         let message = match event {
             Event::Connected => {
                 self.next_eta.send_replace(Some(0.0));
-                self.listeners.connected();
                 return;
             }
+            Event::Lost => return self.listeners.lost(),
             Event::Message(message) if message.channel == self.eta_channel => {
                 let due = std::str::from_utf8(&message.payload).ok().and_then(|text| text.parse().ok());
                 self.next_eta.send_replace(due);

@@ -120,8 +120,8 @@ impl Listeners {
         }
     }
 
-    /// There is a new connection: what was sent while there was none is lost.
-    pub(crate) fn connected(&self) {
+    /// The connection broke: what is sent until there is a new one is lost.
+    pub(crate) fn lost(&self) {
         for state in self.lock().values().flatten() {
             let waiting = &mut *state.lock();
             waiting.missed |= waiting.begun;
@@ -170,13 +170,13 @@ mod tests {
     }
 
     #[test]
-    fn a_new_connection_is_told_to_those_who_listened_before() {
+    fn a_lost_connection_is_told_to_those_who_listened_before() {
         let listeners = Listeners::default();
         let (old, new) = (ListenerState::new(vec![channel("c")], 9), ListenerState::new(vec![channel("c")], 9));
         listeners.add(&old);
         old.begin();
         listeners.add(&new);
-        listeners.connected();
+        listeners.lost();
         new.begin();
         send(&listeners, "c", 1);
         assert_eq!(sizes(&old), (vec![1], true));

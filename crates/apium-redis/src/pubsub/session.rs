@@ -97,7 +97,10 @@ impl<'a> PubSubSession<'a> {
         shared.channels().disconnected(waiting);
         match error {
             None => SessionEnd::Idle,
-            Some(error) => SessionEnd::Broken { error, was_subscribed: session.was_subscribed },
+            Some(error) => {
+                shared.notify(Event::Lost);
+                SessionEnd::Broken { error, was_subscribed: session.was_subscribed }
+            }
         }
     }
 
@@ -238,6 +241,7 @@ impl<'a> PubSubSession<'a> {
                 }
                 if broken.is_some() && self.was_subscribed {
                     // What was published on the channels that were refused is lost.
+                    self.shared.notify(Event::Lost);
                     self.shared.notify(Event::Connected);
                 }
                 self.refused_pause = FIRST_REFUSED_PAUSE;

@@ -29,6 +29,8 @@ pub(crate) enum Event {
     /// There is a new connection, and all that was needed is subscribed on it. What was published while there was none
     /// is lost; the listener has to read it elsewhere.
     Connected,
+    /// The connection broke, or some channels were refused for a while: until the next `Connected` messages were lost.
+    Lost,
     Message(ChannelMessage),
 }
 

@@ -29,6 +29,7 @@ fn subscriber_at(url: &str) -> (Arc<Subscriber>, mpsc::Receiver<String>) {
     let listener = move |event| {
         let text = match event {
             Event::Connected => "connected".to_owned(),
+            Event::Lost => "lost".to_owned(),
             Event::Message(message) => format!("{} {}", message.channel, String::from_utf8_lossy(&message.payload)),
         };
         sender.try_send(text).unwrap();

@@ -103,6 +103,7 @@ async fn requests_events_and_replies_are_celerys() {
         let mut other = connection(&server);
         let heard_by: usize = other.publish(channel, raw).unwrap();
         assert!(heard_by >= 2);
+        assert_eq!(hearing.get_message().unwrap().get_channel_name(), channel);
         let mut received = next(mailbox).await.messages;
         while received.len() < 2 {
             received.extend(next(mailbox).await.messages);
