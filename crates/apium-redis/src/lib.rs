@@ -12,6 +12,7 @@
 
 mod admin;
 pub mod backend;
+mod broadcast;
 pub mod broker;
 mod connection;
 pub mod consumer;
@@ -23,6 +24,7 @@ mod dead_letter;
 mod dead_set;
 pub mod driver;
 mod errors;
+mod fleet;
 mod keys;
 mod options;
 mod publish;

@@ -14,6 +14,7 @@ use crate::options::backend::BackendOptions;
 use crate::options::broker::BrokerOptions;
 use crate::options::target::Target;
 use crate::publish::declared::Declared;
+use crate::publish::replies::ReplyLists;
 use crate::pubsub::broker_channels::BrokerChannels;
 
 /// The result backends that a driver has opened. A broker looks here for those in its own store.
@@ -54,6 +55,8 @@ pub(crate) struct BrokerShared {
     pub(crate) bound_by: AtomicU64,
     /// What the consumers subscribe to. It connects with the first consumer.
     pub(crate) channels: Arc<BrokerChannels>,
+    /// The mailboxes for replies.
+    pub(crate) replies: Arc<ReplyLists>,
     /// Whether the server is believed to say when lists change.
     pub(crate) has_tracking: AtomicBool,
     backends: OpenedBackends,
@@ -65,10 +68,11 @@ impl BrokerShared {
             connection,
             keys: options.keys.clone(),
             has_tracking: AtomicBool::new(options.client_tracking),
-            options,
             declared: Arc::default(),
             bound_by: AtomicU64::new(0),
-            channels: Arc::new(BrokerChannels::new()),
+            channels: Arc::new(BrokerChannels::new(options.keys.eta_channel())),
+            replies: Arc::default(),
+            options,
             backends,
         }
     }
@@ -82,6 +86,7 @@ impl BrokerShared {
             declared: self.declared.clone(),
             bound_by: AtomicU64::new(0),
             channels: self.channels.clone(),
+            replies: self.replies.clone(),
             has_tracking: AtomicBool::new(false),
             backends: self.backends.clone(),
         }

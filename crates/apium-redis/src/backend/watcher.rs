@@ -55,6 +55,8 @@ impl ResultWatcher {
                     match event {
                         Event::Message(message) => watcher.on_message(&message),
                         Event::Connected => watcher.on_connected(&own),
+                        // What was lost is read when there is a new connection.
+                        Event::Lost => {}
                     }
                 }
             };

@@ -139,6 +139,47 @@ impl Keys {
         }
     }
 
+    /// Whether the routing key is a part of the names of channels.
+    pub(crate) fn has_routing_channels(&self) -> bool {
+        self.fanout_patterns
+    }
+
+    /// What follows the exchange in the name of a channel, with a slash in between; `None` if nothing does.
+    pub(crate) fn routing_key_of<'a>(&self, channel: &'a str, exchange: &str) -> Option<&'a str> {
+        channel.strip_prefix(&*self.fanout_channel(exchange, ""))?.strip_prefix('/')
+    }
+
+    /// The deadlines of the bindings of queues that expire, by exchange (kombu 5.7): after that, kombu's consumers drop
+    /// the bindings.
+    pub(crate) fn binding_deadlines(&self) -> String {
+        self.own("_kombu.binding_deadlines")
+    }
+
+    /// The mailboxes for replies, by the time in milliseconds until which they are taken for open (Apium's own).
+    pub(crate) fn mailboxes(&self) -> String {
+        self.own("_apium.mailboxes")
+    }
+
+    /// The prefix of every key.
+    pub(crate) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// What separates the parts of a binding.
+    pub(crate) fn separator(&self) -> &str {
+        &self.separator
+    }
+
+    /// The times of the records of a topic that all workers share (Apium's own).
+    pub(crate) fn fleet(&self, topic: &str) -> String {
+        format!("{}_apium.fleet.{topic}", self.prefix)
+    }
+
+    /// The values of these records.
+    pub(crate) fn fleet_values(&self, topic: &str) -> String {
+        format!("{}_apium.fleet.{topic}.values", self.prefix)
+    }
+
     /// The queues that Apium has bound to a fanout exchange (Apium's own). They are lists; kombu has channels for them.
     pub(crate) fn fanout_queues(&self, exchange: &str) -> String {
         format!("{}_apium.fanout.{exchange}", self.prefix)

@@ -2,6 +2,7 @@
 
 pub(crate) mod broker_channels;
 pub(crate) mod channels;
+pub(crate) mod listeners;
 pub(crate) mod session;
 pub(crate) mod subscriber;
 #[cfg(test)]

@@ -97,7 +97,10 @@ impl<'a> PubSubSession<'a> {
         shared.channels().disconnected(waiting);
         match error {
             None => SessionEnd::Idle,
-            Some(error) => SessionEnd::Broken { error, was_subscribed: session.was_subscribed },
+            Some(error) => {
+                shared.notify(Event::Lost);
+                SessionEnd::Broken { error, was_subscribed: session.was_subscribed }
+            }
         }
     }
 
@@ -147,6 +150,7 @@ impl<'a> PubSubSession<'a> {
     fn hand_on(&self, message: Msg) {
         let message = ChannelMessage {
             channel: message.get_channel_name().to_owned(),
+            pattern: message.get_pattern::<Option<String>>().ok().flatten(),
             payload: Bytes::copy_from_slice(message.get_payload_bytes()),
         };
         self.shared.notify(Event::Message(message));
@@ -237,6 +241,7 @@ impl<'a> PubSubSession<'a> {
                 }
                 if broken.is_some() && self.was_subscribed {
                     // What was published on the channels that were refused is lost.
+                    self.shared.notify(Event::Lost);
                     self.shared.notify(Event::Connected);
                 }
                 self.refused_pause = FIRST_REFUSED_PAUSE;

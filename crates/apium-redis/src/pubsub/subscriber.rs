@@ -29,6 +29,8 @@ pub(crate) enum Event {
     /// There is a new connection, and all that was needed is subscribed on it. What was published while there was none
     /// is lost; the listener has to read it elsewhere.
     Connected,
+    /// The connection broke, or some channels were refused for a while: until the next `Connected` messages were lost.
+    Lost,
     Message(ChannelMessage),
 }
 
@@ -36,7 +38,19 @@ pub(crate) enum Event {
 #[derive(Debug)]
 pub(crate) struct ChannelMessage {
     pub(crate) channel: String,
+    /// The pattern by which it came; `None` if by the name of the channel.
+    pub(crate) pattern: Option<String>,
     pub(crate) payload: Bytes,
+}
+
+impl ChannelMessage {
+    /// The name of the subscriber by which it came.
+    pub(crate) fn name(&self) -> ChannelName {
+        match &self.pattern {
+            Some(pattern) => ChannelName::Pattern(pattern.clone()),
+            None => ChannelName::Channel(self.channel.clone()),
+        }
+    }
 }
 
 /// The function that gets the events.
@@ -184,7 +198,7 @@ impl Subscriber {
     }
 
     /// Starts the loop, also when it has ended with the runtime that ran it.
-    fn keep_running(&self) {
+    pub(crate) fn keep_running(&self) {
         let mut background = self.lock_background();
         if background.as_ref().is_none_or(Background::is_finished) {
             *background = Some(Background::start(run(self.shared.clone())));

@@ -79,6 +79,21 @@ pub(crate) static REPLAY: LazyLock<Script> = LazyLock::new(|| Script::new(includ
 /// Stores a message of a fanout channel in a queue, once.
 pub(crate) static STORE_FANOUT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/store_fanout.lua")));
 
+/// Opens a mailbox for replies, and removes those whose owners are gone.
+pub(crate) static OPEN_REPLIES: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/open_replies.lua")));
+
+/// Puts replies on the lists of their mailboxes.
+pub(crate) static REPLY: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/reply.lua")));
+
+/// Writes records that all workers share.
+pub(crate) static FLEET_PUT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/fleet_put.lua")));
+
+/// Removes records that all workers share.
+pub(crate) static FLEET_REMOVE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/fleet_remove.lua")));
+
+/// Reads records that all workers share.
+pub(crate) static FLEET_LIST: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/fleet_list.lua")));
+
 /// Sends a heartbeat although the server's memory is full.
 pub(crate) static HEARTBEAT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/heartbeat.lua")));
 

@@ -51,5 +51,6 @@ apium_transport::conformance_tests! {
         results::a_result_is_kept_for_its_time,
         chords::a_fired_chord_is_known_for_a_while,
         chords::each_part_keeps_its_chord_longer,
+        fleet::a_record_ages,
     ],
 }

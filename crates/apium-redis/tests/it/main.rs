@@ -3,10 +3,12 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod backend;
+mod broadcasts;
 mod brokers;
 mod conformance;
 mod connection;
 mod consumer;
+mod fleet;
 mod kit;
 mod kombu_keys;
 mod options;

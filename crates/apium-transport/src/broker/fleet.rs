@@ -43,13 +43,14 @@ pub struct FleetRecord {
     pub key: String,
     /// What is known of it; null where nothing is.
     pub value: Json,
-    /// When it was written.
+    /// When it was written, to the microsecond.
     pub at: Timestamp,
 }
 
 impl FleetRecord {
-    /// A record that is written now.
+    /// A record that is written at this time. Stores keep microseconds, and so does it.
     pub fn new(key: impl Into<String>, value: Json, at: Timestamp) -> Self {
+        let at = Timestamp::from_microsecond(at.as_microsecond()).unwrap_or(at);
         Self { key: key.into(), value, at }
     }
 }
@@ -66,12 +67,18 @@ pub struct FleetLimits {
 
 impl FleetLimits {
     /// At most so many, for so long.
-    pub fn new(most: usize, keep: Option<Duration>) -> Self {
+    pub const fn new(most: usize, keep: Option<Duration>) -> Self {
         Self { most, keep }
+    }
+
+    /// The time of the oldest record that is kept at `now`.
+    pub fn oldest(&self, now: Timestamp) -> Timestamp {
+        self.keep.map_or(Timestamp::MIN, |keep| now.saturating_sub(keep).unwrap_or(Timestamp::MIN))
     }
 }
 
-/// The records that all workers share. They live as long as the broker's queues do.
+/// The records that all workers share. They live as long as the broker's queues do. Which of two records is older is
+/// said by their times alone; of two with the same time, either may count as the older one.
 pub trait FleetRecords: Send + Sync {
     /// Writes records, in order; one of the same key is replaced. Then drops what the limits say. Returns how many were
     /// dropped for lack of room.

@@ -23,6 +23,10 @@ pub enum Ability {
     ConsumerCounts,
     /// [`Broker::dead`](crate::broker::broker::Broker::dead).
     DeadSet,
+    /// [`Broker::broadcast`](crate::broker::broker::Broker::broadcast).
+    Broadcast,
+    /// [`Broker::fleet`](crate::broker::broker::Broker::fleet).
+    FleetRecords,
     /// [`Acker::atomic`](crate::broker::settlement::Acker::atomic), with the fixture's result backend.
     AtomicSettle,
     /// [`ResultBackend::stored`](crate::backend::backend::ResultBackend::stored).
@@ -41,7 +45,7 @@ pub enum Ability {
 
 impl Ability {
     /// All abilities.
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 17] = [
         Self::Delays,
         Self::AtomicPublish,
         Self::CrashCounts,
@@ -50,6 +54,8 @@ impl Ability {
         Self::QueueCounts,
         Self::ConsumerCounts,
         Self::DeadSet,
+        Self::Broadcast,
+        Self::FleetRecords,
         Self::AtomicSettle,
         Self::StoredResults,
         Self::Groups,
@@ -71,6 +77,8 @@ impl Ability {
             Self::QueueCounts => f.queues().counts().is_some(),
             Self::ConsumerCounts => f.queues().consumers().is_some(),
             Self::DeadSet => f.broker.dead().is_some(),
+            Self::Broadcast => f.broker.broadcast().is_some(),
+            Self::FleetRecords => f.broker.fleet().is_some(),
             Self::AtomicSettle => {
                 let acker = f.consumer(&["q"]).await.acker();
                 acker.atomic().is_some_and(|atomic| atomic.shares_store_with(f.backend.address()))

@@ -25,6 +25,8 @@ macro_rules! conformance_tests {
                 demands::CASES,
                 admin::CASES,
                 dead_letters::CASES,
+                broadcasts::CASES,
+                fleet::CASES,
                 results::CASES,
                 watching::CASES,
                 atomic::CASES,
@@ -187,6 +189,34 @@ macro_rules! conformance_tests {
             remove_deletes_dead_letters [DeadSet]
             unreadable_bytes_are_kept_as_they_are [DeadSet UnreadableBytes]
         }
+        $crate::conformance_tests! { @module $make, $lacks, broadcasts in conformance::broker:
+            a_fanout_reaches_every_listener [Broadcast]
+            a_broadcast_comes_out_as_it_went_in [Broadcast]
+            topics_choose_their_listeners [Broadcast]
+            exchanges_are_apart [Broadcast]
+            a_reply_goes_to_its_caller [Broadcast]
+            a_reply_wakes_its_caller [Broadcast]
+            what_was_sent_before_is_not_heard [Broadcast]
+            a_dropped_mailbox_leaves_nothing [Broadcast]
+            a_full_mailbox_loses_the_oldest [Broadcast]
+            a_dropped_listening_loses_nothing [Broadcast]
+            senders_keep_their_order [Broadcast]
+            ten_megabytes_are_broadcast [Broadcast]
+            closing_ends_the_listening [Broadcast]
+            handles_hear_each_other [Broadcast SecondHandle]
+        }
+        $crate::conformance_tests! { @module $make, $lacks, fleet in conformance::broker:
+            a_record_comes_back [FleetRecords]
+            a_record_is_replaced [FleetRecords]
+            a_record_is_removed [FleetRecords]
+            records_are_listed_since_a_time [FleetRecords]
+            the_oldest_records_go [FleetRecords]
+            old_records_go [FleetRecords]
+            a_record_ages [FleetRecords ManualClock]
+            a_hundred_thousand_records_are_kept [FleetRecords]
+            handles_share_records [FleetRecords SecondHandle]
+            a_closed_broker_shares_nothing [FleetRecords]
+        }
         $crate::conformance_tests! { @module $make, $lacks, results in conformance::backend:
             fetch_answers_each_id [StoredResults]
             a_document_comes_out_as_it_went_in [StoredResults]
@@ -297,6 +327,8 @@ mod tests {
             ("delaying", include_str!("broker/delaying.rs")),
             ("admin", include_str!("broker/admin.rs")),
             ("dead_letters", include_str!("broker/dead_letters.rs")),
+            ("broadcasts", include_str!("broker/broadcasts.rs")),
+            ("fleet", include_str!("broker/fleet.rs")),
             ("results", include_str!("backend/results.rs")),
             ("watching", include_str!("backend/watching.rs")),
             ("atomic", include_str!("backend/atomic.rs")),

@@ -13,44 +13,45 @@ use crate::memory::broker::MemoryBroker;
 #[derive(Debug, Default)]
 pub(crate) struct StoredRecords(HashMap<FleetTopic, TopicRecords>);
 
-/// The records of one topic, in the order in which they were written.
+/// The records of one topic, the oldest first.
 #[derive(Debug, Default)]
 struct TopicRecords {
-    records: BTreeMap<u64, FleetRecord>,
-    numbers: HashMap<String, u64>,
+    records: BTreeMap<Place, FleetRecord>,
+    places: HashMap<String, Place>,
     last: u64,
 }
+
+/// The time of a record, and a number for each write.
+type Place = (Timestamp, u64);
 
 impl TopicRecords {
     fn put(&mut self, record: FleetRecord) {
         self.last += 1;
-        if let Some(earlier) = self.numbers.insert(record.key.clone(), self.last) {
+        let place = (record.at, self.last);
+        if let Some(earlier) = self.places.insert(record.key.clone(), place) {
             self.records.remove(&earlier);
         }
-        self.records.insert(self.last, record);
+        self.records.insert(place, record);
     }
 
     fn remove(&mut self, key: &str) -> bool {
-        self.numbers.remove(key).is_some_and(|number| self.records.remove(&number).is_some())
+        self.places.remove(key).is_some_and(|place| self.records.remove(&place).is_some())
     }
 
     /// Drops what is too old, and the oldest of what is too much. Returns how many were too much.
     fn limit(&mut self, limits: FleetLimits, now: Timestamp) -> usize {
+        let oldest = limits.oldest(now);
         let mut too_many = 0;
         while let Some(first) = self.records.first_entry() {
-            let is_too_old = !is_kept(first.get(), limits, now);
-            if !is_too_old && self.numbers.len() <= limits.most {
+            let is_too_old = first.get().at < oldest;
+            if !is_too_old && self.places.len() <= limits.most {
                 break;
             }
             too_many += usize::from(!is_too_old);
-            self.numbers.remove(&first.remove().key);
+            self.places.remove(&first.remove().key);
         }
         too_many
     }
-}
-
-fn is_kept(record: &FleetRecord, limits: FleetLimits, now: Timestamp) -> bool {
-    limits.keep.is_none_or(|keep| now.duration_since(record.at).unsigned_abs() <= keep || record.at > now)
 }
 
 impl FleetRecords for MemoryBroker {
@@ -87,11 +88,11 @@ impl FleetRecords for MemoryBroker {
     ) -> BoxFuture<'_, Result<Vec<FleetRecord>>> {
         Box::pin(async move {
             self.check_open("read what all workers share")?;
-            let now = self.store.clock.now();
+            let oldest = limits.oldest(self.store.clock.now());
+            let first = since.map_or(oldest, |since| since.max(oldest));
             let namespace = self.store.lock();
-            let stored = namespace.fleet.0.get(&topic).into_iter().flat_map(|topic| topic.records.values());
-            let is_asked = |record: &&FleetRecord| since.is_none_or(|since| record.at >= since);
-            Ok(stored.filter(is_asked).filter(|record| is_kept(record, limits, now)).cloned().collect())
+            let Some(stored) = namespace.fleet.0.get(&topic) else { return Ok(Vec::new()) };
+            Ok(stored.records.range((first, 0)..).map(|(_, record)| record.clone()).collect())
         })
     }
 }
