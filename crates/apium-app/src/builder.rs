@@ -18,6 +18,7 @@ use crate::app::app::{App, AppParts};
 use crate::app::blocking::Blocking;
 use crate::app::defaults::{self, AppDefaults};
 use crate::app::eager_runner::EagerRunner;
+use crate::app::lamport_clock::LamportClock;
 use crate::app::no_broker::NoBroker;
 use crate::builtin_tasks::BUILTIN_TASKS;
 use crate::config::route_table::RouteTable;
@@ -298,6 +299,7 @@ impl AppBuilder {
             eager_runner: self.eager_runner,
             producers: ProducerPool::new(&config),
             blocking: Blocking::default(),
+            lamport_clock: LamportClock::default(),
         }))
     }
 

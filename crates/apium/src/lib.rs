@@ -99,6 +99,7 @@
 //! | [`call`] | one call and its options, many at once, by name, eager; routes, layers, the publisher |
 //! | [`canvas`] | signatures and workflows, with types and without |
 //! | [`result`] | results of tasks and groups, states, progress |
+//! | [`control`] | commands for workers, questions, revokes, paused queues; events, and the state of workers and tasks |
 //! | [`worker`](mod@worker) | `app.worker()`, its handle, how it stops, layers around a run (feature `worker`) |
 //! | [`config`] | every setting; queues, routes, and how publishing is tried again |
 //! | [`testing`] | `App::test()`: a memory broker and virtual time (feature `worker`) |
@@ -131,11 +132,10 @@ pub mod canvas;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod driver;
 pub mod message;
 pub mod prelude;
-#[cfg(doctest)]
-mod readme;
 pub mod result;
 pub mod task;
 #[cfg(feature = "worker")]

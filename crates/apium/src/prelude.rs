@@ -78,3 +78,8 @@ pub use serde_json::json;
 
 /// Any error. A program's `main`, and the function that makes its app, may return it.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The README, whose programs use it. They are compiled as doc tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

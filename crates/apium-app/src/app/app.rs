@@ -15,6 +15,7 @@ use apium_transport::error::Result as TransportResult;
 
 use crate::app::blocking::Blocking;
 use crate::app::eager_runner::EagerRunner;
+use crate::app::lamport_clock::LamportClock;
 use crate::config::table::Config;
 use crate::context::current;
 use crate::context::state_map::StateMap;
@@ -43,6 +44,7 @@ pub(crate) struct AppParts {
     pub(crate) eager_runner: Option<Arc<dyn EagerRunner>>,
     pub(crate) producers: ProducerPool,
     pub(crate) blocking: Blocking,
+    pub(crate) lamport_clock: LamportClock,
 }
 
 static INSTALLED: RwLock<Option<App>> = RwLock::new(None);
@@ -128,6 +130,11 @@ impl App {
     /// The clock.
     pub fn clock(&self) -> &Clock {
         self.0.publisher.clock()
+    }
+
+    /// The logical clock of what it sends and receives as remote control and events (Celery: `app.clock`).
+    pub fn lamport_clock(&self) -> &LamportClock {
+        &self.0.lamport_clock
     }
 
     /// The drivers it may use.

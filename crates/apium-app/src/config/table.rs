@@ -249,6 +249,31 @@ settings! {
         /// Where the worker answers `GET /ready` and `GET /live` over HTTP, with 200 or 503 and one line of text;
         /// `/live` is 200 for as long as the process answers (Apium's own).
         worker_health_listen: Option<SocketAddr> = None, "none";
+        /// How many revoked tasks are remembered at most, and how many revoked stamps; the oldest go (Celery: the
+        /// variable `CELERY_WORKER_REVOKES_MAX`).
+        worker_revokes_max: usize = 50_000, "50000";
+        /// How long a revoked task is remembered (Celery: the variable `CELERY_WORKER_REVOKE_EXPIRES`).
+        worker_revoke_expires: Duration = Duration::from_secs(10_800), "10800";
+    }
+    "control" {
+        /// The first part of the names of the exchanges of remote control: `celery.pidbox`, `reply.celery.pidbox`.
+        control_exchange: String = "celery".into(), "celery";
+        /// How long a command, or a reply to one, waits for who is to read it.
+        control_queue_ttl: Duration = Duration::from_secs(300), "300";
+        /// How long the queues of commands and replies outlive their owner.
+        control_queue_expires: Duration = Duration::from_secs(10), "10";
+    }
+    "event" {
+        /// The exchange of events.
+        event_exchange: String = "celeryev".into(), "celeryev";
+        /// The first part of the names of the queues of those who receive events.
+        event_queue_prefix: String = "celeryev".into(), "celeryev";
+        /// How long an event waits for a receiver that does not read.
+        event_queue_ttl: Duration = Duration::from_secs(5), "5";
+        /// How long the queue of a receiver outlives it.
+        event_queue_expires: Duration = Duration::from_secs(60), "60";
+        /// The serializer of events. A receiver reads it and JSON.
+        event_serializer: String = "json".into(), "json";
     }
 }
 

@@ -9,6 +9,7 @@ pub mod group_result;
 pub(crate) mod pending;
 pub mod progress;
 pub mod result_set;
+mod revoke;
 pub mod saved;
 pub(crate) mod tree;
 pub(crate) mod wait;

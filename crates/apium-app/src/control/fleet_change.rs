@@ -1,0 +1,62 @@
+//! What a command leaves for workers that start later, beside what it tells those that run: revokes and paused queues.
+//! Celery keeps such things in the memory of its workers alone.
+
+use apium_protocol::json::text::Json;
+use apium_transport::broker::fleet::{FleetLimits, FleetRecord, FleetTopic};
+
+use crate::app::app::App;
+use crate::error::{Error, ErrorKind, Result};
+
+/// How many records are written at once.
+const BATCH: usize = 1_000;
+
+/// How many queues may be paused at once.
+const MOST_PAUSED: usize = 10_000;
+
+/// A change of what all workers share.
+#[derive(Debug)]
+pub(crate) enum FleetChange {
+    /// Writes records with these keys and values.
+    Put(FleetTopic, Vec<(String, Json)>),
+    /// Removes the records of these keys.
+    Remove(FleetTopic, Vec<String>),
+}
+
+impl FleetChange {
+    /// Writes it, where the broker keeps such records.
+    pub(crate) async fn write(self, app: &App) -> Result<()> {
+        let Some(fleet) = app.broker().fleet() else { return Ok(()) };
+        let at = app.broker().address();
+        let failed = |topic: FleetTopic, error| {
+            let text = format!("write to {at} what all workers share (`{}`)", topic.name());
+            Error::new(ErrorKind::Publish, text).with_source(error)
+        };
+        match self {
+            Self::Put(topic, records) => {
+                let (now, limits) = (app.clock().now(), limits_of(app, topic));
+                let mut dropped = 0;
+                for batch in records.chunks(BATCH) {
+                    let record = |(key, value): &(String, Json)| FleetRecord::new(key.clone(), value.clone(), now);
+                    let put = || fleet.put(topic, batch.iter().map(record).collect(), limits);
+                    dropped += app.ask(at, put).await.map_err(|error| failed(topic, error))?;
+                }
+                if dropped > 0 {
+                    let (topic, most) = (topic.name(), limits.most);
+                    tracing::warn!(dropped, topic, most, "the oldest were dropped, since there are too many");
+                }
+            }
+            Self::Remove(topic, keys) => {
+                app.ask(at, || fleet.remove(topic, &keys)).await.map_err(|error| failed(topic, error))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How much of a topic is kept: revokes by the settings, paused queues until they are resumed.
+pub(crate) fn limits_of(app: &App, topic: FleetTopic) -> FleetLimits {
+    match topic {
+        FleetTopic::PausedQueues => FleetLimits::new(MOST_PAUSED, None),
+        _ => FleetLimits::new(app.config().worker_revokes_max, Some(app.config().worker_revoke_expires)),
+    }
+}

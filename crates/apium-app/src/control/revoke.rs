@@ -1,0 +1,226 @@
+//! Revoking tasks: by id, and by stamps.
+
+use std::collections::BTreeMap;
+
+use apium_protocol::json::text::Json;
+use apium_transport::broker::fleet::FleetTopic;
+
+use crate::app::app::App;
+use crate::control::addressing::Addressing;
+use crate::control::command::{CommandArguments, RemoteCommand};
+use crate::control::control::Control;
+use crate::control::fleet_change::FleetChange;
+use crate::control::replies::{Replies, Reply, confirmation};
+use crate::error::{Error, ErrorKind, Result};
+
+/// How many ids one request names at most.
+const MOST_IDS: usize = 5_000;
+
+/// The signal that Celery names where none is named.
+const SIGNAL: &str = "SIGTERM";
+
+/// A revoke: workers will not run these tasks. What runs already runs on, unless it is [terminated](Self::terminate).
+///
+/// A revoke is durable: it is written to the broker before it is broadcast, so that workers of Apium that start later
+/// honour it too. It is kept for `worker_revoke_expires`, with at most `worker_revokes_max` others; the oldest go. A
+/// revoke for some workers only (destination or pattern) is not written, and neither is one on a broker that keeps no
+/// records for workers.
+#[derive(Debug)]
+#[must_use = "nothing is revoked until `send` or `replies` is called"]
+pub struct Revoke {
+    app: App,
+    to: Addressing,
+    subject: Subject,
+    terminate: bool,
+    signal: String,
+    on_reply: Option<OnReply>,
+}
+
+/// Called with each reply when it comes.
+struct OnReply(Box<dyn FnMut(&Reply<String>) + Send>);
+
+impl std::fmt::Debug for OnReply {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OnReply")
+    }
+}
+
+#[derive(Debug)]
+enum Subject {
+    /// One id, as Celery sends a single one.
+    Task(String),
+    Tasks(Vec<String>),
+    /// Headers of stamps, each with a value or a list of values.
+    Stamps(Vec<(String, Json)>),
+}
+
+impl Control {
+    /// Revokes a task by its id.
+    pub fn revoke(&self, id: impl Into<String>) -> Revoke {
+        self.revoke_of(Subject::Task(id.into()))
+    }
+
+    /// Revokes tasks by their ids.
+    pub fn revoke_all<I: Into<String>>(&self, ids: impl IntoIterator<Item = I>) -> Revoke {
+        self.revoke_of(Subject::Tasks(ids.into_iter().map(Into::into).collect()))
+    }
+
+    /// Revokes the tasks with one of these stamps: headers, each with a value or a list of values (Celery:
+    /// `revoke_by_stamped_headers`).
+    pub fn revoke_by_stamps<N: Into<String>, V: Into<Json>>(&self, stamps: impl IntoIterator<Item = (N, V)>) -> Revoke {
+        let stamps = stamps.into_iter().map(|(header, values)| (header.into(), values.into()));
+        self.revoke_of(Subject::Stamps(stamps.collect()))
+    }
+
+    /// Revokes tasks and terminates those that run (Celery: `terminate`); the signal is SIGTERM.
+    pub fn terminate<I: Into<String>>(&self, ids: impl IntoIterator<Item = I>) -> Revoke {
+        self.revoke_all(ids).terminate()
+    }
+
+    fn revoke_of(&self, subject: Subject) -> Revoke {
+        let (app, to) = (self.app.clone(), self.to.clone());
+        Revoke { app, to, subject, terminate: false, signal: SIGNAL.to_owned(), on_reply: None }
+    }
+}
+
+impl Revoke {
+    /// Terminates the tasks that run, too. A worker of Apium drops an async task where it waits next, and tells a plain
+    /// function through its context; a worker of Celery sends a signal to the process that runs the task.
+    pub fn terminate(mut self) -> Self {
+        self.terminate = true;
+        self
+    }
+
+    /// Terminates with this signal (default: `SIGTERM`): `SIGKILL`, `KILL`, `TERM`, ….
+    pub fn signal(mut self, name: impl Into<String>) -> Self {
+        self.signal = name.into();
+        self
+    }
+
+    /// Calls `callback` with each reply when it comes.
+    pub fn on_reply(mut self, callback: impl FnMut(&Reply<String>) + Send + 'static) -> Self {
+        self.on_reply = Some(OnReply(Box::new(callback)));
+        self
+    }
+
+    /// Revokes, and waits for no reply. It need not be known whether a worker runs. More than 5,000 ids are sent as
+    /// several requests.
+    ///
+    /// # Errors
+    /// As [`RemoteCommand::send`]. When the broker fails after the revoke was written, workers that start later honour
+    /// it; revoke again for those that run.
+    pub async fn send(self) -> Result<()> {
+        self.command().send().await
+    }
+
+    /// Revokes, and waits for what workers answer.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub async fn replies(self) -> Result<Replies<String>> {
+        self.command().replies().await
+    }
+
+    /// As [`send`](Self::send), on this thread. For code that is not async.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn send_blocking(self) -> Result<()> {
+        self.command().send_blocking()
+    }
+
+    /// As [`replies`](Self::replies), on this thread. For code that is not async.
+    ///
+    /// # Errors
+    /// As [`replies`](Self::replies).
+    pub fn replies_blocking(self) -> Result<Replies<String>> {
+        self.command().replies_blocking()
+    }
+
+    fn command(self) -> RemoteCommand<String> {
+        let change = self.to.is_everybody().then(|| self.change()).transpose();
+        let requests = self.check().and_then(|()| self.requests());
+        let (change, requests) = match (change, requests) {
+            (Ok(change), requests) => (change.flatten(), requests),
+            (Err(error), requests) => (None, requests.and(Err(error))),
+        };
+        let method = match self.subject {
+            Subject::Stamps(_) => "revoke_by_stamped_headers",
+            _ => "revoke",
+        };
+        let command = RemoteCommand::of_requests(&self.app, &self.to, method, requests, confirmation);
+        let command = command.after_change(change);
+        match self.on_reply {
+            Some(OnReply(callback)) => command.on_reply(callback),
+            None => command,
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        let wrong = |what: &str| Err(Error::new(ErrorKind::Call, format!("revoke tasks: {what}")));
+        let is_empty = |id: &String| id.is_empty();
+        match &self.subject {
+            Subject::Task(id) if id.is_empty() => wrong("an id is empty"),
+            Subject::Tasks(ids) if ids.iter().any(is_empty) => wrong("an id is empty"),
+            Subject::Stamps(stamps) if stamps.iter().any(|(header, _)| header.is_empty()) => {
+                wrong("the name of a stamp is empty")
+            }
+            _ if self.signal.trim().is_empty() => wrong("the name of the signal is empty; one is SIGTERM"),
+            _ => Ok(()),
+        }
+    }
+
+    /// The arguments of each request. Nothing to revoke is no request.
+    fn requests(&self) -> Result<Vec<CommandArguments>> {
+        let finish =
+            |arguments: CommandArguments| arguments.with("terminate", &self.terminate)?.with("signal", &self.signal);
+        match &self.subject {
+            Subject::Task(id) => Ok(vec![finish(CommandArguments::new().with("task_id", id)?)?]),
+            Subject::Tasks(ids) => {
+                ids.chunks(MOST_IDS).map(|ids| finish(CommandArguments::new().with("task_id", ids)?)).collect()
+            }
+            Subject::Stamps(stamps) if stamps.is_empty() => Ok(Vec::new()),
+            Subject::Stamps(stamps) => {
+                let headers: BTreeMap<&str, &Json> = stamps.iter().map(|(name, value)| (&**name, value)).collect();
+                Ok(vec![finish(CommandArguments::new().with("headers", &headers)?)?])
+            }
+        }
+    }
+
+    /// What workers that start later are told.
+    fn change(&self) -> Result<Option<FleetChange>> {
+        let (topic, keys) = match &self.subject {
+            Subject::Task(id) => (FleetTopic::RevokedTasks, vec![id.clone()]),
+            Subject::Tasks(ids) => (FleetTopic::RevokedTasks, ids.clone()),
+            Subject::Stamps(stamps) => (FleetTopic::RevokedStamps, stamp_keys(stamps)?),
+        };
+        let records: Vec<_> = keys.into_iter().map(|key| (key, Json::NULL)).collect();
+        Ok((!records.is_empty()).then_some(FleetChange::Put(topic, records)))
+    }
+}
+
+/// A key for each value of each header: `<header>=<value>`, the value as JSON.
+fn stamp_keys(stamps: &[(String, Json)]) -> Result<Vec<String>> {
+    let mut keys = Vec::new();
+    for (header, values) in stamps {
+        let values: Vec<Json> = match values.as_str().starts_with('[') {
+            true => values.decode()?,
+            false => vec![values.clone()],
+        };
+        keys.extend(values.iter().map(|value| format!("{header}={value}")));
+    }
+    Ok(keys)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stamp_has_a_key_for_each_value() {
+        let stamps = [("batch", r#"["b1", "b2"]"#), ("n", "7"), ("none", "[]")];
+        let stamps: Vec<_> =
+            stamps.iter().map(|(name, json)| ((*name).to_owned(), Json::from_text(json).unwrap())).collect();
+        assert_eq!(stamp_keys(&stamps).unwrap(), [r#"batch="b1""#, r#"batch="b2""#, "n=7"]);
+    }
+}
