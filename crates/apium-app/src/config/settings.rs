@@ -295,7 +295,12 @@ pub(crate) const ONLY_CELERYS: &[(&[&str], &str)] = &[
     ),
     (&["beat_*"], "there is no scheduler; Celery's beat can send to the workers"),
     (&["imports", "include"], "tasks are a part of the program, and found when it starts"),
-    (&["control_*", "worker_enable_remote_control", "worker_state_db"], "there is no remote control"),
+    (
+        &["control_queue_durable", "control_queue_exclusive"],
+        "the queue of a worker's commands is exclusive, and goes with the worker",
+    ),
+    (&["worker_state_db"], "revokes are kept at the broker, for all workers"),
+    (&["worker_pool_restarts"], "tasks are a part of the program, so a restarted pool would run the same code"),
     (&["event_*", "worker_send_task_events", "task_send_sent_event"], "there are no events"),
     (
         &["result_serializer", "result_compression", "result_accept_content"],

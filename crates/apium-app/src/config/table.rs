@@ -249,6 +249,21 @@ settings! {
         /// Where the worker answers `GET /ready` and `GET /live` over HTTP, with 200 or 503 and one line of text;
         /// `/live` is 200 for as long as the process answers (Apium's own).
         worker_health_listen: Option<SocketAddr> = None, "none";
+        /// How many revoked tasks are remembered at most, and how many revoked stamps; the oldest go (Celery: the
+        /// variable `CELERY_WORKER_REVOKES_MAX`).
+        worker_revokes_max: usize = 50_000, "50000";
+        /// How long a revoked task is remembered (Celery: the variable `CELERY_WORKER_REVOKE_EXPIRES`).
+        worker_revoke_expires: Duration = Duration::from_secs(10_800), "10800";
+        /// Whether the worker listens to commands: `inspect`, `control`, revokes that are sent while it runs.
+        worker_enable_remote_control: bool = true, "true";
+    }
+    "control" {
+        /// The first part of the names of the exchanges of remote control: `celery.pidbox`, `reply.celery.pidbox`.
+        control_exchange: String = "celery".into(), "celery";
+        /// How long a command, or a reply to one, waits for who is to read it.
+        control_queue_ttl: Duration = Duration::from_secs(300), "300";
+        /// How long the queues of commands and replies outlive their owner.
+        control_queue_expires: Duration = Duration::from_secs(10), "10";
     }
 }
 
