@@ -1,6 +1,7 @@
 //! `app.worker()`: the options of a worker. Their defaults are the app's settings.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,12 +12,15 @@ use apium_app::app::app::App;
 use apium_app::config::prefetch::PrefetchMultiplier;
 use apium_app::error::Result;
 use apium_app::task::registered::RegisteredTask;
+use serde::Serialize;
 
 use crate::backends::Backends;
+use crate::control::call::ControlCall;
+use crate::control::own_commands::{OwnCommand, OwnCommands};
 use crate::handle::WorkerHandle;
 use crate::health::node_name;
 use crate::health::probes::ProbeOptions;
-use crate::launch::{AppResources, WorkerOptions, launch};
+use crate::launch::{AppResources, ControlOptions, WorkerOptions, launch};
 use crate::layer::{WorkLayer, WorkLayers};
 use crate::pool::kind::PoolKind;
 use crate::shutdown::kind::{StopCause, StopKind};
@@ -46,6 +50,9 @@ impl AppWorker for App {
             layers: Vec::new(),
             soft_stop: None,
             probes: ProbeOptions::default(),
+            remote_control: None,
+            mingles: true,
+            commands: OwnCommands::default(),
         }
     }
 }
@@ -62,6 +69,9 @@ pub struct WorkerBuilder {
     layers: Vec<Arc<dyn WorkLayer>>,
     soft_stop: Option<Duration>,
     probes: ProbeOptions,
+    remote_control: Option<bool>,
+    mingles: bool,
+    commands: OwnCommands,
 }
 
 impl WorkerBuilder {
@@ -115,6 +125,33 @@ impl WorkerBuilder {
         self
     }
 
+    /// Whether it does what remote commands ask (`worker_enable_remote_control`, on by default): `inspect`, `control`,
+    /// and revokes that are sent while it runs. Revokes that were sent before are honoured in any case.
+    pub fn remote_control(mut self, yes: bool) -> Self {
+        self.remote_control = Some(yes);
+        self
+    }
+
+    /// Whether it greets the other workers when it starts, and learns from those of Celery which tasks are revoked (on
+    /// by default; Celery: off with `--without-mingle`). It does not wait for their answers.
+    pub fn mingle(mut self, yes: bool) -> Self {
+        self.mingles = yes;
+        self
+    }
+
+    /// Adds a command for remote control to this worker, beside those of its app
+    /// ([`AppControlCommands::control_command`](crate::control::call::AppControlCommands::control_command)).
+    pub fn control_command<F, Fut, T, E>(mut self, name: impl Into<String>, help: impl Into<String>, command: F) -> Self
+    where
+        F: Fn(ControlCall) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = std::result::Result<T, E>> + Send + 'static,
+        T: Serialize,
+        E: fmt::Display,
+    {
+        self.commands.add(OwnCommand::new(name.into(), help.into(), command));
+        self
+    }
+
     /// How long a stop waits for runs before it cancels them (`worker_soft_shutdown_timeout`, default 0). With 0 a cold
     /// stop does not wait, and a warm one waits as long as they take. In Celery it is for the cold stop alone.
     pub fn soft_shutdown_timeout(mut self, span: Duration) -> Self {
@@ -141,7 +178,7 @@ impl WorkerBuilder {
     ///
     /// # Errors
     /// A task needs state that the app does not have, or has a soft limit that it cannot see; the pool or a queue does
-    /// not exist; the broker refuses; the ready file cannot be written; or the address for probes cannot be listened
+    /// not exist; two control commands have one name; the broker refuses; the ready file cannot be written; or the address for probes cannot be listened
     /// on.
     pub async fn start(self) -> Result<WorkerHandle> {
         let config = self.app.config().clone();
@@ -159,6 +196,11 @@ impl WorkerBuilder {
             probes: ProbeOptions {
                 ready_file: self.probes.ready_file.or_else(|| config.worker_ready_file.as_ref().map(PathBuf::from)),
                 listen: self.probes.listen.or(config.worker_health_listen),
+            },
+            control: ControlOptions {
+                is_on: self.remote_control.unwrap_or(config.worker_enable_remote_control),
+                mingles: self.mingles,
+                own: OwnCommands::of(&self.app).with(self.commands),
             },
             watched: true,
             buckets: HashMap::new(),

@@ -13,11 +13,11 @@ use apium_transport::address::Address;
 use apium_transport::broker::broker::SharedBroker;
 use apium_transport::broker::consumer::{ConsumeSpec, Consumer};
 use apium_transport::broker::settlement::{Disposition, Receipt};
-use apium_transport::broker::topology::Topology;
 use apium_transport::error::{Error, ErrorKind, Result};
 use futures_util::FutureExt as _;
 use tokio::sync::watch;
 
+use crate::control::consumed_queues::{ConsumedQueues, Subscribed};
 use crate::health::health::WorkerHealth;
 use crate::pipeline::complete::outage::Outage;
 use crate::pipeline::process::Process;
@@ -31,8 +31,9 @@ const WORKING_AFTER: Duration = Duration::from_secs(1);
 /// The fetching loop.
 pub(crate) struct Consume {
     pub(crate) broker: SharedBroker,
+    /// What to consume, but for the queues.
     pub(crate) spec: ConsumeSpec,
-    pub(crate) topology: Topology,
+    pub(crate) queues: Arc<ConsumedQueues>,
     /// The address of the app's result backend.
     pub(crate) results: Option<Address>,
     pub(crate) process: Arc<Process>,
@@ -45,11 +46,12 @@ struct OpenConsumer {
     consumer: Box<dyn Consumer>,
     source: Arc<DeliverySource>,
     prefetch: usize,
+    subscribed: Subscribed,
 }
 
 impl Consume {
     /// Declares the queues and makes a consumer. Tries again while the broker cannot be reached.
-    pub(crate) async fn connect(&self) -> Result<Box<dyn Consumer>> {
+    pub(crate) async fn connect(&self) -> Result<(Box<dyn Consumer>, Subscribed)> {
         let mut outage = Outage::default();
         loop {
             let began = tokio::time::Instant::now();
@@ -66,14 +68,17 @@ impl Consume {
         }
     }
 
-    async fn connect_once(&self) -> Result<Box<dyn Consumer>> {
-        self.broker.declare(&self.topology).await?;
-        self.broker.consume(self.spec.clone()).await
+    async fn connect_once(&self) -> Result<(Box<dyn Consumer>, Subscribed)> {
+        let (topology, subscribed) = self.queues.for_consumer();
+        self.broker.declare(&topology).await?;
+        let mut spec = self.spec.clone();
+        spec.queues.clone_from(&subscribed.names);
+        Ok((self.broker.consume(spec).await?, subscribed))
     }
 
     /// Fetches until `phase` changes, and closes the consumer at [`Phase::Close`]. When the broker fails, the runs go
     /// on and the loop tries again, with a new consumer if this one says that it is closed.
-    pub(crate) async fn serve(mut self, consumer: Box<dyn Consumer>, mut phase: watch::Receiver<Phase>) {
+    pub(crate) async fn serve(mut self, consumer: (Box<dyn Consumer>, Subscribed), mut phase: watch::Receiver<Phase>) {
         let mut outage = Outage::default();
         let mut open = self.open_consumer(consumer);
         self.health.set_fetching();
@@ -84,7 +89,7 @@ impl Consume {
                 tokio::select! {
                     biased;
                     _ = phase.wait_for(|phase| *phase == Phase::Close) => {}
-                    () = self.requeue_unstarted(&mut *open.consumer, &open.source) => {}
+                    () = self.requeue_unstarted(&mut open) => {}
                 }
                 break;
             };
@@ -132,9 +137,9 @@ impl Consume {
         close(open.consumer).await;
     }
 
-    fn open_consumer(&self, mut consumer: Box<dyn Consumer>) -> OpenConsumer {
+    fn open_consumer(&self, (mut consumer, subscribed): (Box<dyn Consumer>, Subscribed)) -> OpenConsumer {
         consumer.set_demand(self.process.run_queue.clone());
-        OpenConsumer { source: self.source(&*consumer), consumer, prefetch: self.spec.prefetch }
+        OpenConsumer { source: self.source(&*consumer), consumer, prefetch: self.spec.prefetch, subscribed }
     }
 
     /// Fetches until the phase changes, or until an error.
@@ -145,9 +150,11 @@ impl Consume {
         outage: &mut Outage,
     ) -> std::result::Result<(), Error> {
         loop {
+            self.queues.follow(&self.broker, &mut *open.consumer, &mut open.subscribed).await?;
             let free = tokio::select! {
                 biased;
                 _ = phase.wait_for(|phase| *phase != Phase::Fetch) => return Ok(()),
+                () = self.queues.changed() => continue,
                 free = self.prefetch.free_or_pause(&mut *open.consumer) => free?,
             };
             if let Some(prefetch) = self.prefetch.to_set(open.prefetch) {
@@ -157,6 +164,7 @@ impl Consume {
             let batch = tokio::select! {
                 biased;
                 _ = phase.wait_for(|phase| *phase != Phase::Fetch) => return Ok(()),
+                () = self.queues.changed() => continue,
                 batch = open.consumer.next(free) => batch?,
                 () = self.prefetch.look_again(), if self.health.is_fetching() => Vec::new(),
                 () = tokio::time::sleep(WORKING_AFTER), if !self.health.is_fetching() => Vec::new(),
@@ -170,8 +178,8 @@ impl Consume {
 
     /// Unsubscribes from the queues, and requeues at once what was already on its way to this consumer. Other workers
     /// need not wait for the runs to end (the guarantee `warm-shutdown`).
-    async fn requeue_unstarted(&self, consumer: &mut dyn Consumer, source: &DeliverySource) {
-        for queue in &self.spec.queues {
+    async fn requeue_unstarted(&self, OpenConsumer { consumer, source, subscribed, .. }: &mut OpenConsumer) {
+        for queue in &subscribed.names {
             if let Err(error) = consumer.unsubscribe(queue).await {
                 tracing::debug!(error = %with_causes(&error), queue, "could not unsubscribe from a queue");
                 // The queue is still consumed, so a message that is requeued would be delivered here again.

@@ -41,9 +41,9 @@ use crate::pipeline::executor::Executor;
 use crate::pipeline::verdict::{RunFacts, Verdict, decide};
 use crate::pipeline::{hooks, log};
 use crate::pool::kind::PoolKind;
+use crate::pool::pool::PoolSlot;
 use crate::pool::pools::Pools;
 use crate::pool::threads::LeakCeiling;
-use crate::shutdown::cold::ColdStop;
 
 /// Runs eager calls. `AppBuilder::eager_runner` takes it.
 #[derive(Debug, Clone, Copy, Default)]
@@ -66,7 +66,8 @@ async fn eager(app: App, run: EagerRun) -> Result<ResultDocument> {
     request.is_eager = true;
     request.utc = invocation.utc.unwrap_or(app.config().enable_utc);
     let ceiling = LeakCeiling { most: 0, faults: None };
-    let pools = Pools::new(PoolKind::Async, 1, &RunClock::new(app.clock().clone()), &ColdStop::never(), ceiling);
+    let pools = Pools::new(PoolKind::Async, 1, &RunClock::new(app.clock().clone()), ceiling);
+    let slot = PoolSlot::unwatched(Arc::default());
     let executor = Executor { pools, layers: WorkLayers::of(&app) };
     let document = loop {
         let ctx = Ctx::new(CtxParts {
@@ -81,7 +82,7 @@ async fn eager(app: App, run: EagerRun) -> Result<ResultDocument> {
         });
         let span = log::span(&task.name, &request);
         let began = std::time::Instant::now();
-        let outcome = executor.execute(&ctx, Limits::NONE, None).instrument(span.clone()).await;
+        let outcome = executor.execute(&ctx, Limits::NONE, &slot).instrument(span.clone()).await;
         let outcome = match outcome {
             RunOutcome::Replace(with) => run_replacement(&app, &with).await,
             outcome => outcome,
@@ -171,8 +172,9 @@ fn result_update(verdict: &Verdict) -> ResultUpdate {
             State::Rejected,
             &Failure::from_exception(ExceptionInfo::reject(Some(reason), *requeue)),
         ),
-        Verdict::Revoked(reason) => {
-            ResultUpdate::of_failure(State::Revoked, &Failure::from_exception(ExceptionInfo::task_revoked(reason)))
+        Verdict::Revoked(why) => {
+            let exception = ExceptionInfo::task_revoked(why.reason());
+            ResultUpdate::of_failure(State::Revoked, &Failure::from_exception(exception))
         }
         Verdict::Retry(_) => ResultUpdate { state: State::Retry, result: Json::NULL, traceback: None },
         Verdict::Ignored

@@ -1,10 +1,11 @@
 //! The launch of a worker: it makes everything that runs from the app and the worker's options, and starts it.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use apium_app::app::early_acks::early_ack_note;
+use apium_app::app::lamport_clock::LamportClock;
 use apium_app::config::prefetch::PrefetchMultiplier;
 use apium_app::context::state_map::StateMap;
 use apium_app::error::{Error, ErrorKind, Result};
@@ -12,12 +13,22 @@ use apium_app::publish::publisher::Publisher;
 use apium_app::task::registry::Registry;
 use apium_protocol::codecs::accept::Accept;
 use apium_protocol::codecs::codecs::Codecs;
+use apium_protocol::error::with_causes;
+use apium_protocol::message::control::ControlNames;
 use apium_transport::broker::consumer::ConsumeSpec;
-use apium_transport::broker::topology::Topology;
+use apium_transport::broker::fleet::FleetLimits;
+use apium_transport::broker::topology::Queue;
 use tokio::sync::watch;
 
 use crate::backends::Backends;
 use crate::consume::Consume;
+use crate::control::consumed_queues::ConsumedQueues;
+use crate::control::controlled::Controlled;
+use crate::control::events_switch::EventsSwitch;
+use crate::control::own_commands::OwnCommands;
+use crate::control::requests::Requests;
+use crate::control::service::{ControlService, mailbox_spec};
+use crate::control::shared_records::{Journal, SharedRecords};
 use crate::counts::Counts;
 use crate::follow_up::builder::FollowUpBuilder;
 use crate::health::duplicate_node;
@@ -38,13 +49,16 @@ use crate::pipeline::process::Process;
 use crate::pipeline::run_queue::RunQueue;
 use crate::pipeline::settle::Settler;
 use crate::pool::kind::PoolKind;
+use crate::pool::pool::PoolSlot;
 use crate::pool::pools::Pools;
 use crate::pool::running_app_code::RunningAppCode;
 use crate::pool::threads::LeakCeiling;
 use crate::pool::watchdog::Watchdog;
 use crate::prefetch::Prefetch;
+use crate::runs::registry::Runs;
+use crate::runs::revoked::RevokedTasks;
+use crate::runs::task_limits::TaskLimits;
 use crate::service::Service;
-use crate::shutdown::cold::ColdStopSwitch;
 use crate::shutdown::faults::Faults;
 use crate::shutdown::phase::Phase;
 use crate::shutdown::switch::StopSwitch;
@@ -67,6 +81,16 @@ pub(crate) struct AppResources {
     pub(crate) backends: Arc<Backends>,
 }
 
+/// What a worker does about remote control.
+#[derive(Debug, Default)]
+pub(crate) struct ControlOptions {
+    /// Whether it listens (`worker_enable_remote_control`).
+    pub(crate) is_on: bool,
+    /// Whether it greets the others when it starts (Celery: not with `--without-mingle`).
+    pub(crate) mingles: bool,
+    pub(crate) own: OwnCommands,
+}
+
 /// The options of a worker, all of them decided.
 pub(crate) struct WorkerOptions {
     pub(crate) node: Arc<str>,
@@ -79,6 +103,7 @@ pub(crate) struct WorkerOptions {
     pub(crate) soft_stop: Duration,
     pub(crate) settle_timeout: Duration,
     pub(crate) probes: ProbeOptions,
+    pub(crate) control: ControlOptions,
     /// Whether a watchdog names the tasks that block the reactor.
     pub(crate) watched: bool,
     /// The state of rate limits that a worker before this one left. Only the test kit sets it: its workers are
@@ -95,8 +120,8 @@ pub(crate) struct WorkerOptions {
 pub(crate) async fn launch(app: AppResources, mut options: WorkerOptions) -> Result<RunningWorker> {
     check_tasks(&app.registry, &app.states)?;
     let slots = if options.pool == PoolKind::Solo { 1 } else { options.concurrency.max(1) };
-    let (cold_switch, cold) = ColdStopSwitch::new();
-    let topology = topology(&app.publisher, &options.queues)?;
+    options.control.own.check()?;
+    let queues = ConsumedQueues::new(queues_to_consume(&app.publisher, &options.queues)?);
     let config = app.publisher.config().clone();
     let (prefetch, window) = match options.multiplier.fixed() {
         Some(multiplier) => (slots.saturating_mul(multiplier as usize), None),
@@ -113,26 +138,30 @@ pub(crate) async fn launch(app: AppResources, mut options: WorkerOptions) -> Res
     }
     let backends = app.backends.all().cloned().collect();
     let faults = Faults::new(clock.clone());
-    let health = Arc::new(WorkerHealth::new(broker.clone(), backends, clock.clone(), faults.clone()));
+    let health = Arc::new(WorkerHealth::new(broker.clone(), backends, clock.clone(), faults.clone(), {
+        let queues = queues.clone();
+        Box::new(move || queues.pauses())
+    }));
     let probes = Probes::start(&options.probes, &health, &clock).await?;
     let run_queue = Arc::new(RunQueue::new(clock.clone(), max_crashes, !config.worker_disable_rate_limits));
-    run_queue.set_slots(slots);
     run_queue.restore_buckets(std::mem::take(&mut options.buckets));
     let max_leaked = config.worker_max_leaked_threads.map_or(slots.max(LEAST_LEAKED), |most| most as usize);
     let ceiling = LeakCeiling { most: max_leaked, faults: Some(faults.clone()) };
-    let (watchdog, timers) = options.watched.then(|| Watchdog::start(slots, &clock)).flatten().unzip();
+    let runs = Arc::new(Runs::new(slots));
+    let (watchdog, timers) = options.watched.then(|| Watchdog::start(&runs, &clock)).flatten().unzip();
     let run_clock = watchdog.as_ref().map_or_else(|| RunClock::new(clock.clone()), Watchdog::run_clock);
-    let pools = Pools::new(options.pool, slots + errback_runner::AT_ONCE, &run_clock, &cold, ceiling);
+    let pools = Pools::new(options.pool, slots + errback_runner::AT_ONCE, &run_clock, ceiling);
     let executor = Executor { pools, layers: [&*app.layers, &*options.layers].concat() };
-    let errbacks =
-        ErrbackRunner::new(executor.clone(), app.registry.clone(), app.publisher.clone(), app.states.clone());
+    let beside = PoolSlot::unwatched(runs.beside().clone());
+    let (registry, publisher) = (app.registry.clone(), app.publisher.clone());
+    let errbacks = ErrbackRunner::new(executor.clone(), registry, publisher, app.states.clone(), beside);
     let completer = Completer::new(broker.clone(), app.backends.clone(), Some(errbacks.clone()), faults.clone());
     let results = app.backends.app().map(|backend| backend.address().clone());
     let standstill = app.states.get::<Standstill>().cloned();
     let process = Arc::new(build_pipeline(
         app,
         &options.node,
-        run_queue.clone(),
+        (run_queue.clone(), runs),
         executor,
         (completer.clone(), errbacks.clone()),
     ));
@@ -143,9 +172,14 @@ pub(crate) async fn launch(app: AppResources, mut options: WorkerOptions) -> Res
     let consume = Consume {
         broker: broker.clone(),
         spec,
-        topology,
+        queues: queues.clone(),
         results,
-        prefetch: Prefetch { process: process.clone(), first: prefetch, window, began: Instant::now() },
+        prefetch: Prefetch {
+            process: process.clone(),
+            multiplier: options.multiplier.fixed().unwrap_or_default() as usize,
+            window,
+            began: Instant::now(),
+        },
         process: process.clone(),
         health: health.clone(),
     };
@@ -153,6 +187,8 @@ pub(crate) async fn launch(app: AppResources, mut options: WorkerOptions) -> Res
         let context = format!("start the worker {} on {}", options.node, broker.address());
         Error::new(ErrorKind::Config, context).with_source(error)
     })?;
+    let switch = StopSwitch::new();
+    let (control, records) = start_control(&process, &queues, &options, switch.clone()).await;
     announce(&registry, &options, slots);
     // What lies in a broker that ends with the program is lost with it in any case.
     if let Some(note) = early_ack_note(&registry, &config).filter(|_| broker.capabilities().durable) {
@@ -161,7 +197,7 @@ pub(crate) async fn launch(app: AppResources, mut options: WorkerOptions) -> Res
     let (phase, phases) = watch::channel(Phase::Fetch);
     let node = options.node.clone();
     Ok(RunningWorker {
-        slots: Slots::start(&process, slots, timers.unwrap_or_default()),
+        slots: Slots::start(&process, timers),
         completer: completer.start(),
         errbacks: errbacks.start(),
         timer: Service::start("timer", move |mut stopping| async move {
@@ -174,12 +210,13 @@ pub(crate) async fn launch(app: AppResources, mut options: WorkerOptions) -> Res
             duplicate_node::warn_of_duplicates(broker, node, clock, config.worker_lease)
         }),
         consume: Service::start("consume", move |_| consume.serve(consumer, phases)),
+        control,
+        records,
         probes,
         health,
         phase,
-        cold: cold_switch,
         watchdog,
-        switch: StopSwitch::new(),
+        switch,
         soft_stop: options.soft_stop,
         settle_timeout: options.settle_timeout,
         faults,
@@ -191,17 +228,21 @@ pub(crate) async fn launch(app: AppResources, mut options: WorkerOptions) -> Res
 fn build_pipeline(
     app: AppResources,
     node: &Arc<str>,
-    run_queue: Arc<RunQueue>,
+    (run_queue, runs): (Arc<RunQueue>, Arc<Runs>),
     executor: Executor,
     (completer, errbacks): (Completer, ErrbackRunner),
 ) -> Process {
     let config = app.publisher.config().clone();
     let registry = app.registry.clone();
+    let revoked = Arc::new(RevokedTasks::new(config.worker_revokes_max, config.worker_revoke_expires));
+    let task_limits = Arc::new(TaskLimits::new(config.task_soft_time_limit, config.task_time_limit));
     Process {
         intake: Intake {
             registry: app.registry,
             codecs: app.codecs,
             accept: app.accept,
+            task_limits: task_limits.clone(),
+            revoked,
             policy: config.result_policy(),
             hostname: node.clone(),
             utc: config.enable_utc,
@@ -210,6 +251,8 @@ fn build_pipeline(
             counts_chords: app.backends.app().is_some_and(|backend| backend.chords().is_some()),
         },
         run_queue,
+        runs,
+        task_limits,
         clock: app.publisher.clock().clone(),
         executor,
         follow: Arc::new(FollowUpPlanner {
@@ -231,13 +274,69 @@ fn build_pipeline(
     }
 }
 
-/// The queues to consume, as the settings declare them.
-fn topology(publisher: &Publisher, queues: &[String]) -> Result<Topology> {
-    let mut topology = Topology::default();
-    for name in queues {
-        topology.queues.push(publisher.router().queue_to_consume(name)?);
+/// Reads what all workers share, and starts remote control. The mailbox is open before that is read, so that nothing
+/// falls between the two; and it is read before anything is fetched, so that a task that was revoked before this worker
+/// started does not run (the guarantee `durable-revokes`).
+async fn start_control(
+    process: &Arc<Process>,
+    queues: &Arc<ConsumedQueues>,
+    options: &WorkerOptions,
+    stop: StopSwitch,
+) -> (Service, Service) {
+    let publisher = &process.settler.publisher;
+    let (config, broker) = (publisher.config().clone(), publisher.broker().clone());
+    let records = Arc::new(SharedRecords {
+        broker: broker.clone(),
+        clock: process.clock.clone(),
+        revoked: process.intake.revoked.clone(),
+        queues: queues.clone(),
+        limits: FleetLimits::new(config.worker_revokes_max, Some(config.worker_revoke_expires)),
+        backends: process.backends.clone(),
+        policy: config.result_policy(),
+        runs: process.runs.clone(),
+        journal: Journal::default(),
+    });
+    let written = records.clone();
+    let journal = Service::start("revokes", move |stopping| written.serve(stopping));
+    let names = ControlNames::new(&config.control_exchange);
+    let controlled = Arc::new(Controlled {
+        node: options.node.clone(),
+        process: process.clone(),
+        queues: queues.clone(),
+        records: records.clone(),
+        stop,
+        clock: LamportClock::default(),
+        events: EventsSwitch::default(),
+        own: options.control.own.clone(),
+        pool: options.pool,
+        multiplier: options.multiplier,
+        began: Instant::now(),
+    });
+    let Intake { codecs, accept, .. } = &process.intake;
+    let requests = Requests {
+        node: options.node.clone(),
+        codecs: codecs.clone(),
+        accept: accept.clone(),
+        clock: controlled.clock.clone(),
+        told: Mutex::default(),
+    };
+    let spec = mailbox_spec(&names, &options.node, &config);
+    let service = ControlService { controlled, requests, names, spec, mingles: options.control.mingles };
+    if !options.control.is_on || broker.broadcast().is_none() {
+        records.load_until_read().await;
+        return (Service::start("control", |mut stopping| async move { stopping.wait().await }), journal);
     }
-    Ok(topology)
+    let mailbox = service.open().await.unwrap_or_else(|error| {
+        tracing::warn!(error = %with_causes(&error), "could not listen to remote control yet; trying again until it works");
+        None
+    });
+    records.load_until_read().await;
+    (Service::start("control", move |stopping| service.serve(mailbox, stopping)), journal)
+}
+
+/// The queues to consume, as the settings declare them.
+fn queues_to_consume(publisher: &Publisher, queues: &[String]) -> Result<Vec<Queue>> {
+    queues.iter().map(|name| publisher.router().queue_to_consume(name)).collect()
 }
 
 fn announce(registry: &Registry, options: &WorkerOptions, slots: usize) {

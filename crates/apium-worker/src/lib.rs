@@ -7,6 +7,7 @@
 mod backends;
 pub mod builder;
 mod consume;
+pub mod control;
 mod counts;
 pub mod eager;
 mod follow_up;
@@ -19,6 +20,7 @@ pub mod outcome;
 mod pipeline;
 pub mod pool;
 mod prefetch;
+mod runs;
 pub mod service;
 pub mod shutdown;
 mod slots;

@@ -10,6 +10,8 @@ use apium_protocol::json::text::Json;
 use apium_protocol::message::signature::Signature;
 
 use crate::pool::panics;
+use crate::runs::cancel::Cancelled;
+use crate::runs::revocation::Revocation;
 
 /// How a run ended. Layers see it ([`Next::run`](crate::layer::Next::run)).
 #[derive(Debug)]
@@ -41,6 +43,13 @@ pub enum RunOutcome {
         /// How many.
         crashes: u32,
     },
+    /// The task was revoked before the run could begin.
+    Revoked,
+    /// Somebody terminated the run (Celery: `revoke(terminate=True)`), with the signal of this number.
+    Terminated {
+        /// The number of the signal, such as 15 for SIGTERM. It changes nothing about how the run ends.
+        signal: u8,
+    },
     /// The task was aborted before the run could begin.
     Aborted,
     /// A cold stop of the worker cancelled the run.
@@ -62,6 +71,25 @@ impl From<TaskResult<Json>> for RunOutcome {
                 // The enum is non-exhaustive; of a kind that this version does not have, no result is stored.
                 _ => Self::Ignore,
             },
+        }
+    }
+}
+
+impl From<Revocation> for RunOutcome {
+    fn from(revocation: Revocation) -> Self {
+        match revocation {
+            Revocation::Expired => Self::Expired,
+            Revocation::Revoked => Self::Revoked,
+            Revocation::Terminated(signal) => Self::Terminated { signal: signal.number() },
+        }
+    }
+}
+
+impl From<Cancelled> for RunOutcome {
+    fn from(cancelled: Cancelled) -> Self {
+        match cancelled {
+            Cancelled::ByStop => Self::Cancelled,
+            Cancelled::Terminated(signal) => Self::Terminated { signal: signal.number() },
         }
     }
 }

@@ -24,8 +24,8 @@ const PAUSE_AFTER: Duration = Duration::from_millis(50);
 /// Decides how many messages are fetched, and which go back.
 pub(crate) struct Prefetch {
     pub(crate) process: Arc<Process>,
-    /// The prefetch of a new consumer; 0 is without limit.
-    pub(crate) first: usize,
+    /// The prefetch multiplier, where it is fixed; 0 is without limit.
+    pub(crate) multiplier: usize,
     /// Only with the prefetch multiplier `auto`.
     pub(crate) window: Option<PrefetchWindow>,
     /// The instant from which the window's times count.
@@ -59,6 +59,7 @@ impl Prefetch {
     async fn free(&mut self) -> usize {
         let Some(window) = &mut self.window else { return MAX_BATCH };
         loop {
+            window.set_slots(self.process.run_queue.load(0).slots);
             window.measure(self.process.counts.totals(), self.began.elapsed());
             self.process.run_queue.set_window(window.size());
             let refill_at = window.refill_at(MAX_BATCH);
@@ -80,8 +81,11 @@ impl Prefetch {
                 let wanted = load.delayed + load.limited + window.prefetch(load);
                 differs_enough(present, wanted).then_some(wanted)
             }
-            None if self.first == 0 => None,
-            None => Some(self.first + load.delayed).filter(|wanted| *wanted != present),
+            None if self.multiplier == 0 => None,
+            None => {
+                let fixed = load.slots.saturating_mul(self.multiplier);
+                Some(fixed + load.delayed).filter(|wanted| *wanted != present)
+            }
         }
     }
 

@@ -12,7 +12,6 @@ use crate::pipeline::process::Process;
 use crate::pipeline::task_run::TaskLabel;
 use crate::pool::watchdog::Watchdog;
 use crate::service::Service;
-use crate::shutdown::cold::ColdStopSwitch;
 use crate::shutdown::faults::Faults;
 use crate::shutdown::kind::StopKind;
 use crate::shutdown::phase::Phase;
@@ -25,6 +24,8 @@ use crate::slots::Slots;
 const COLD_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long closing the consumer may take. What it has in flight goes back later by its lease.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long remote control has to end: for replies on their way, and for revokes that are not written.
+const CONTROL_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often a warm stop looks whether its runs wait for a store that is away.
 const WAITS_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -40,11 +41,14 @@ pub(crate) struct RunningWorker {
     /// Looks for other workers of the same name.
     pub(crate) duplicate_node: Service,
     pub(crate) consume: Service,
+    /// Does what remote commands ask.
+    pub(crate) control: Service,
+    /// Writes revokes for workers that start later.
+    pub(crate) records: Service,
     /// Show the health. They stop last.
     pub(crate) probes: Probes,
     pub(crate) health: Arc<WorkerHealth>,
     pub(crate) phase: watch::Sender<Phase>,
-    pub(crate) cold: ColdStopSwitch,
     pub(crate) watchdog: Option<Watchdog>,
     pub(crate) switch: StopSwitch,
     pub(crate) faults: Faults,
@@ -112,6 +116,8 @@ impl RunningWorker {
                 ended = self.timer.until_ended() => ended,
                 ended = self.consume.until_ended() => ended,
                 ended = self.duplicate_node.until_ended() => ended,
+                ended = self.control.until_ended() => ended,
+                ended = self.records.until_ended() => ended,
                 ended = self.probes.until_ended() => ended,
             }
         };
@@ -182,7 +188,7 @@ impl RunningWorker {
                 () = process.clock.sleep(soft) => {}
             }
         }
-        self.cold.set();
+        self.process.runs.cancel_all();
         if tokio::time::timeout(COLD_TIMEOUT, self.slots.join()).await.is_ok() {
             return;
         }
@@ -226,6 +232,9 @@ impl RunningWorker {
     async fn close(self, how: StopKind) {
         self.timer.stop(None).await;
         self.duplicate_node.stop(Some(Duration::ZERO)).await;
+        let patience = if how == StopKind::Now { Duration::ZERO } else { CONTROL_TIMEOUT };
+        self.control.stop(Some(patience)).await;
+        self.records.stop(Some(patience)).await;
         self.probes.stop().await;
         if how == StopKind::Now {
             // Dropping a service aborts it.

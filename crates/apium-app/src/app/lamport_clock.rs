@@ -1,14 +1,16 @@
 //! The logical clock of an app (Lamport's): it orders events and commands of processes whose clocks differ.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What a sender may claim at most. A larger value comes from no clock that counts events, and would leave no room to
 /// count on.
 const MOST: u64 = 1 << 53;
 
-/// A counter that every message of remote control and every event moves on (Celery: `app.clock`).
-#[derive(Debug, Default)]
-pub struct LamportClock(AtomicU64);
+/// A counter that every message of remote control and every event moves on (Celery: `app.clock`). Cheap to clone; all
+/// clones are the same clock.
+#[derive(Debug, Clone, Default)]
+pub struct LamportClock(Arc<AtomicU64>);
 
 impl LamportClock {
     /// The present value; 0 at first.
@@ -40,7 +42,7 @@ mod tests {
     fn it_is_ahead_of_all_that_was_sent_and_received() {
         let clock = LamportClock::default();
         assert_eq!((clock.value(), clock.forward()), (0, 1));
-        assert_eq!((clock.adjust(7), clock.adjust(3), clock.forward()), (8, 9, 10));
+        assert_eq!((clock.adjust(7), clock.adjust(3), clock.clone().forward()), (8, 9, 10));
         assert_eq!((clock.adjust(u64::MAX), clock.forward()), (11, 12));
     }
 }

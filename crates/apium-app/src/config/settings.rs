@@ -295,13 +295,13 @@ pub(crate) const ONLY_CELERYS: &[(&[&str], &str)] = &[
     ),
     (&["beat_*"], "there is no scheduler; Celery's beat can send to the workers"),
     (&["imports", "include"], "tasks are a part of the program, and found when it starts"),
-    (&["worker_enable_remote_control"], "workers do not listen for commands yet"),
     (&["worker_state_db"], "revokes are kept by the broker, for all workers"),
     (
         &["control_queue_exclusive", "control_queue_durable", "event_queue_exclusive", "event_queue_durable"],
         "a queue of commands, replies or events belongs to who listens to it, and goes with it",
     ),
     (&["worker_send_task_events", "task_send_sent_event"], "workers and callers send no events yet"),
+    (&["worker_pool_restarts"], "tasks are a part of the program, so a restarted pool would run the same code"),
     (
         &["result_serializer", "result_compression", "result_accept_content"],
         "results are written as JSON, and all of Celery's forms but pickle are read",

@@ -254,6 +254,8 @@ settings! {
         worker_revokes_max: usize = 50_000, "50000";
         /// How long a revoked task is remembered (Celery: the variable `CELERY_WORKER_REVOKE_EXPIRES`).
         worker_revoke_expires: Duration = Duration::from_secs(10_800), "10800";
+        /// Whether the worker listens to commands: `inspect`, `control`, revokes that are sent while it runs.
+        worker_enable_remote_control: bool = true, "true";
     }
     "control" {
         /// The first part of the names of the exchanges of remote control: `celery.pidbox`, `reply.celery.pidbox`.

@@ -25,13 +25,24 @@ pub(crate) struct WorkerHealth {
     clock: Clock,
     faults: Faults,
     fetching: watch::Sender<Health>,
+    /// What is to be known beside it, such as paused queues.
+    notes: Notes,
 }
 
+/// Says what is to be known beside the health; `None` where there is nothing.
+pub(crate) type Notes = Box<dyn Fn() -> Option<String> + Send + Sync>;
+
 impl WorkerHealth {
-    pub(crate) fn new(broker: SharedBroker, backends: Vec<SharedBackend>, clock: Clock, faults: Faults) -> Self {
+    pub(crate) fn new(
+        broker: SharedBroker,
+        backends: Vec<SharedBackend>,
+        clock: Clock,
+        faults: Faults,
+        notes: Notes,
+    ) -> Self {
         let reason = "the worker has not started to fetch yet".to_owned();
         let fetching = watch::Sender::new(Health::Red { since: clock.now(), reason });
-        Self { broker, backends, clock, faults, fetching }
+        Self { broker, backends, clock, faults, fetching, notes }
     }
 
     /// Says that the fetching loop has a consumer and fetches.
@@ -51,6 +62,11 @@ impl WorkerHealth {
             let red = Health::Red { since, reason };
             std::mem::replace(now, red.clone()) != red
         });
+    }
+
+    /// What is to be known beside the health.
+    pub(crate) fn notes(&self) -> Option<String> {
+        (self.notes)()
     }
 
     /// Whether the fetching loop has said that it fetches.

@@ -22,6 +22,9 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a request with its headers may be, in bytes. A longer one gets no answer.
 const MAX_REQUEST: usize = 8 * 1024;
 
+/// The answer of a worker that is ready.
+const READY: &str = "ready\n";
+
 /// Listens on `address`, and returns the real address: for port 0 the system chooses a port.
 ///
 /// # Errors
@@ -70,7 +73,12 @@ async fn answer(mut stream: TcpStream, health: &WorkerHealth) -> std::io::Result
         }
     }
     let line = request.split(|byte| *byte == b'\r').next().unwrap_or_default();
-    let (status, text) = respond(&String::from_utf8_lossy(line), || health.health());
+    let (status, mut text) = respond(&String::from_utf8_lossy(line), || health.health());
+    if text == READY
+        && let Some(notes) = health.notes()
+    {
+        text = format!("ready; {}\n", notes.replace(['\r', '\n'], " "));
+    }
     let body = if line.starts_with(b"HEAD ") { "" } else { &text };
     let length = text.len();
     let head = format!("HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {length}\r\n");
@@ -86,7 +94,7 @@ fn respond(line: &str, health: impl FnOnce() -> Health) -> (&'static str, String
     match (method, path) {
         ("GET" | "HEAD", "/live") => ("200 OK", "live\n".into()),
         ("GET" | "HEAD", "/ready") => match health() {
-            Health::Green => ("200 OK", "ready\n".into()),
+            Health::Green => ("200 OK", READY.into()),
             Health::Red { since, reason } => {
                 ("503 Service Unavailable", format!("not ready since {since}: {}\n", reason.replace(['\r', '\n'], " ")))
             }

@@ -70,6 +70,11 @@ impl<R> DelayedRuns<R> {
         self.heap.peek().map(|first| first.0.due)
     }
 
+    /// The runs with their etas, in no order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Timestamp, &R)> {
+        self.heap.iter().map(|entry| (entry.0.due, &entry.0.task_run))
+    }
+
     /// How many runs wait.
     pub(crate) fn len(&self) -> usize {
         self.heap.len()

@@ -62,6 +62,11 @@ impl PrefetchWindow {
         Self { slots, measured: Totals::default(), measured_at: Duration::ZERO, rate: 0.0, run: None, backlog: None }
     }
 
+    /// Changes how many slots there are.
+    pub(crate) fn set_slots(&mut self, slots: usize) {
+        self.slots = slots;
+    }
+
     /// Updates the averages by what was done up to `now`, the time since the worker's start.
     pub(crate) fn measure(&mut self, totals: Totals, now: Duration) {
         let span = now.saturating_sub(self.measured_at).as_secs_f64();

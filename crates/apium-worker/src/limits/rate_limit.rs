@@ -24,7 +24,8 @@ const MOST_REMEMBERED: usize = 20_000;
 #[derive(Debug, Clone)]
 pub(crate) struct Bucket {
     spacing: Duration,
-    next: Option<Moment>,
+    /// The last start.
+    last: Option<Moment>,
     /// The turn of the next run that goes back; `None` before the first one.
     next_turn: Option<Moment>,
     /// As `next_turn`, for a run that came again and found that another one had its turn: it goes before all runs that
@@ -36,22 +37,27 @@ pub(crate) struct Bucket {
 
 impl Bucket {
     pub(crate) fn new(limit: RateLimit) -> Self {
-        // A rate of almost 0 gives a spacing that is too long for a `Duration`; it counts as endless.
-        let spacing = Duration::try_from_secs_f64(1.0 / limit.per_second).unwrap_or(Duration::MAX);
-        Self { spacing, next: None, next_turn: None, next_second_turn: None, delayed: HashMap::new() }
+        let (last, next_turn, next_second_turn, delayed) = (None, None, None, HashMap::new());
+        Self { spacing: spacing(limit), last, next_turn, next_second_turn, delayed }
+    }
+
+    /// Changes the limit. The next start keeps the new distance to the last one. What went back to the broker has no
+    /// turn any more.
+    fn set_limit(&mut self, limit: RateLimit) {
+        *self = Self { last: self.last, ..Self::new(limit) };
     }
 
     /// The earliest moment of the next start; `None` before the first start.
     pub(crate) fn next_start(&self) -> Option<Moment> {
-        self.next
+        self.last.map(|last| last.saturating_add(self.spacing))
     }
 
     /// Takes the token, if there is one at `now`. Returns whether there was.
     pub(crate) fn take_token(&mut self, now: Moment) -> bool {
-        if self.next.is_some_and(|next| now < next) {
+        if self.next_start().is_some_and(|next| now < next) {
             return false;
         }
-        self.next = Some(now.saturating_add(self.spacing));
+        self.last = Some(now);
         true
     }
 
@@ -60,7 +66,7 @@ impl Bucket {
     fn delay(&mut self, id: Option<&TaskId>, ahead: usize, now: Moment) -> Option<Moment> {
         let was_here = id.is_some_and(|id| self.delayed.remove(id).is_some());
         let distance = u32::try_from(ahead).ok().and_then(|ahead| self.spacing.checked_mul(ahead));
-        let next = self.next.map_or(now, |next| next.max(now));
+        let next = self.next_start().map_or(now, |next| next.max(now));
         let start = next.saturating_add(distance.unwrap_or(Duration::MAX));
         if start <= now.saturating_add(LONGEST_WAIT) {
             return None;
@@ -78,6 +84,12 @@ impl Bucket {
         }
         Some(turn)
     }
+}
+
+/// The distance of two starts.
+fn spacing(limit: RateLimit) -> Duration {
+    // A rate of almost 0 gives one that is too long for a `Duration`; it counts as endless.
+    Duration::try_from_secs_f64(1.0 / limit.per_second).unwrap_or(Duration::MAX)
 }
 
 /// The runs of tasks with a rate limit. The runs of one task start in the order in which they came.
@@ -118,6 +130,23 @@ impl<R> RateLimited<R> {
 
     fn line(&mut self, name: &Arc<str>, limit: RateLimit) -> &mut TaskLine<R> {
         self.lines.entry(name.clone()).or_insert_with(|| TaskLine::new(Bucket::new(limit)))
+    }
+
+    /// Changes the limit of the task `name`, also for the runs that wait.
+    pub(crate) fn set_limit(&mut self, name: &Arc<str>, limit: RateLimit) {
+        self.line(name, limit).bucket.set_limit(limit);
+    }
+
+    /// Removes the limit of the task `name`, and takes out the runs that wait for it.
+    pub(crate) fn remove_limit(&mut self, name: &str) -> VecDeque<R> {
+        let runs = self.lines.remove(name).map(|line| line.runs).unwrap_or_default();
+        self.waiting -= runs.len();
+        runs
+    }
+
+    /// The runs that wait, those of one task in their order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &R> {
+        self.lines.values().flat_map(|line| &line.runs)
     }
 
     /// Until when a run of the task `name` is to be delayed at the broker; `None` if it is to be added here.
@@ -265,6 +294,22 @@ mod tests {
         // Neither comes back. Whoever comes when there is a token starts.
         assert_eq!(turns(&mut limited, &["d"], 45_000), [None]);
         assert_eq!(limited.pop(at(45_000)), Some("d"));
+    }
+
+    #[test]
+    fn a_changed_limit_counts_from_the_last_start() {
+        let name: Arc<str> = "task".into();
+        let mut limited = RateLimited::default();
+        for n in 0..4 {
+            limited.push(&name, limit("10/s"), n);
+        }
+        assert_eq!(limited.pop(at(0)), Some(0));
+        limited.set_limit(&name, limit("1/s"));
+        assert_eq!((limited.pop(at(999)), limited.pop(at(1_000))), (None, Some(1)));
+        limited.set_limit(&name, limit("100/s"));
+        assert_eq!((limited.pop(at(1_009)), limited.pop(at(1_010))), (None, Some(2)));
+        assert_eq!(limited.remove_limit(&name), [3]);
+        assert_eq!((limited.len(), limited.next_start()), (0, None));
     }
 
     #[test]

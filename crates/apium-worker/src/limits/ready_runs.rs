@@ -8,7 +8,7 @@
 //! A driver may claim as many marked runs as would begin at once ([`ReadyRuns::wanted`]). Those that find no slot all
 //! the same lose their marks.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use apium_app::options::rate_limit::RateLimit;
@@ -59,8 +59,10 @@ pub(crate) enum NextStep<R> {
     MarkSuspect(R),
     /// Wait until it is woken.
     Wait,
-    /// End.
+    /// End: the queue is closed.
     Closed,
+    /// End: there are too many slots.
+    Retire,
 }
 
 /// Runs that were accepted and have no slot yet.
@@ -76,6 +78,10 @@ pub(crate) struct ReadyRuns<R> {
     pub(crate) counts: RunCounts,
     /// Slots that wait, or were woken and have not looked yet.
     pub(crate) idle_slots: usize,
+    /// How many slots are too many, and end when they ask for a run.
+    pub(crate) retiring: usize,
+    /// The rate limits that were set while the worker runs, by the name of the task.
+    rates: HashMap<Arc<str>, Option<RateLimit>>,
     /// Whether rate limits are kept (not with `worker_disable_rate_limits`).
     has_rate_limits: bool,
     /// Whether a run had a rate limit. Such runs wait, so from then on nothing is to be marked when it is claimed.
@@ -93,6 +99,8 @@ impl<R: QueuedRun> ReadyRuns<R> {
             marks: StartMarks::new(max_crashes),
             counts: RunCounts::default(),
             idle_slots: 0,
+            retiring: 0,
+            rates: HashMap::new(),
             has_rate_limits,
             has_limited: false,
             closed: false,
@@ -103,10 +111,58 @@ impl<R: QueuedRun> ReadyRuns<R> {
         self.closed
     }
 
+    /// The rate limit that holds for a run: the one that was set while the worker runs, else its task's.
+    fn rate_of(&self, run: &R) -> Option<RateLimit> {
+        if !self.has_rate_limits {
+            return None;
+        }
+        match self.rates.is_empty() {
+            true => run.rate_limit(),
+            false => self.rates.get(run.task()).copied().unwrap_or_else(|| run.rate_limit()),
+        }
+    }
+
+    /// Sets the rate limit of a task: for what waits for its turn or for a slot, and for what comes.
+    pub(crate) fn set_rate_limit(&mut self, task: &Arc<str>, limit: Option<RateLimit>, now: Moment) {
+        self.rates.insert(task.clone(), limit);
+        match limit.filter(|_| self.has_rate_limits) {
+            Some(limit) => {
+                self.has_limited = true;
+                self.waiting.limited.set_limit(task, limit);
+                let (of_task, others) = self.fresh.drain(..).partition(|run| run.task() == task);
+                self.fresh = others;
+                let of_task: VecDeque<R> = of_task;
+                for run in of_task {
+                    self.counts.limit();
+                    self.waiting.limited.push(task, limit, run);
+                }
+            }
+            None => {
+                for run in self.waiting.limited.remove_limit(task) {
+                    self.counts.unlimit();
+                    match self.is_suspect(&run) {
+                        true => self.suspects.push(run, now),
+                        false => self.fresh.push_back(run),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether rate limits are kept.
+    pub(crate) fn keeps_rate_limits(&self) -> bool {
+        self.has_rate_limits
+    }
+
+    /// What waits for a slot or for its turn, in about the order in which it runs.
+    pub(crate) fn reserved(&self) -> impl Iterator<Item = &R> {
+        self.marked.iter().chain(self.suspects.iter()).chain(&self.fresh).chain(self.waiting.limited.iter())
+    }
+
     /// Adds a run.
     pub(crate) fn add(&mut self, run: R, now: Moment) {
         self.counts.add();
-        match run.rate_limit().filter(|_| self.has_rate_limits) {
+        match self.rate_of(&run) {
             Some(limit) => {
                 self.counts.limit();
                 self.has_limited = true;
@@ -120,7 +176,7 @@ impl<R: QueuedRun> ReadyRuns<R> {
     /// Adds a run as it was claimed. One that is marked as started goes to the next slot, or loses its mark if none is
     /// free. One that is acked early keeps it: the ack removes it.
     pub(crate) fn add_claimed(&mut self, mut run: R, now: Moment, ending: usize) {
-        let is_limited = self.has_rate_limits && run.rate_limit().is_some();
+        let is_limited = self.rate_of(&run).is_some();
         if !run.is_started() || (!run.acks_late() && !is_limited) {
             self.add(run, now);
         } else if is_limited || self.is_suspect(&run) || self.free_slots(now, ending) == 0 {
@@ -156,7 +212,7 @@ impl<R: QueuedRun> ReadyRuns<R> {
     pub(crate) fn take_far(&mut self, runs: Vec<R>, now: Moment) -> (Vec<R>, Vec<(Moment, R)>) {
         let (mut near, mut far) = (Vec::with_capacity(runs.len()), Vec::new());
         for run in runs {
-            let limit = run.rate_limit().filter(|_| self.has_rate_limits);
+            let limit = self.rate_of(&run);
             match limit.and_then(|limit| self.waiting.limited.delay(run.task(), limit, run.id(), now)) {
                 Some(turn) => far.push((turn, run)),
                 None => near.push(run),
@@ -176,6 +232,10 @@ impl<R: QueuedRun> ReadyRuns<R> {
     pub(crate) fn next(&mut self, now: Moment) -> NextStep<R> {
         if self.closed {
             return NextStep::Closed;
+        }
+        if self.retiring > 0 {
+            self.retiring -= 1;
+            return NextStep::Retire;
         }
         if let Some(run) = self.marked.pop_front() {
             return self.hand_out(run);
@@ -228,7 +288,7 @@ impl<R: QueuedRun> ReadyRuns<R> {
     /// Whether an idle slot has something to do. Whoever changed the runs, or got one of them, then wakes a slot. So as
     /// long as there is something to do, one slot is awake or about to be.
     pub(crate) fn needs_slot(&self, now: Moment) -> bool {
-        self.idle_slots > 0 && (self.closed || self.has_next(now))
+        self.idle_slots > 0 && (self.closed || self.retiring > 0 || self.has_next(now))
     }
 
     /// Whether it runs alone. Where crashes have no limit, nothing is convicted, and so nothing is suspected. A run
@@ -413,7 +473,7 @@ mod tests {
                     (format!("mark {}", batch.iter().map(|run| run.0).collect::<String>()), batch)
                 }
                 NextStep::MarkSuspect(run) => (format!("suspect {}", run.0), vec![run]),
-                NextStep::Wait | NextStep::Closed => return steps,
+                NextStep::Wait | NextStep::Closed | NextStep::Retire => return steps,
             };
             steps.push(step);
             if !marked.is_empty() {
@@ -437,6 +497,31 @@ mod tests {
         ] {
             assert_eq!(steps(&mut claimed(slots, 3, letters)), wanted, "{slots} slots, {letters}");
         }
+    }
+
+    #[test]
+    fn a_rate_limit_that_is_set_holds_for_what_waits_and_for_what_comes() {
+        let (task, minute) = ("task".into(), RateLimit::parse("1/m").unwrap());
+        let mut runs = claimed(9, 0, "lll");
+        runs.set_rate_limit(&task, minute, NOW);
+        assert_eq!(steps(&mut runs), ["run l"]);
+        runs.add_claimed(FakeRun('l', None), NOW, 0);
+        assert_eq!((steps(&mut runs).len(), runs.reserved().count(), runs.load(0).limited), (0, 3, 3));
+        runs.set_rate_limit(&task, None, NOW);
+        assert_eq!(steps(&mut runs), ["run l", "run l", "run l"]);
+        runs.add_claimed(FakeRun('r', minute), NOW, 0);
+        runs.add_claimed(FakeRun('r', minute), NOW, 0);
+        assert_eq!(steps(&mut runs), ["run r", "run r"], "the limit of the task does not hold any more");
+        assert_eq!((runs.load(0).limited, runs.counts.running()), (0, 6));
+    }
+
+    #[test]
+    fn slots_that_are_too_many_end_when_they_ask_for_a_run() {
+        let mut runs = claimed(2, 0, "ll");
+        (runs.retiring, runs.idle_slots) = (1, 1);
+        assert!(runs.needs_slot(NOW));
+        assert!(matches!(runs.next(NOW), NextStep::Retire));
+        assert_eq!(steps(&mut runs), ["run l", "run l"]);
     }
 
     #[test]

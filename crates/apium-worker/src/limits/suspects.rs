@@ -75,6 +75,11 @@ impl<R> Suspects<R> {
         self.waiting.len()
     }
 
+    /// Those that wait.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &R> {
+        self.waiting.iter()
+    }
+
     /// Takes all that wait.
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = R> {
         self.waiting.drain(..)

@@ -26,10 +26,15 @@ impl Limits {
     /// The limits of a call. A missing limit or 0 in the message leaves it to the task, whose options include the
     /// settings.
     pub(crate) fn of(call: TimeLimit, task: &EffectiveOptions) -> Self {
+        Self::of_call(call, Self { soft: task.soft_time_limit, hard: task.time_limit })
+    }
+
+    /// The limits of a call, and `otherwise` those that it does not bring.
+    pub(crate) fn of_call(call: TimeLimit, otherwise: Self) -> Self {
         let positive = |seconds: Option<f64>| {
             seconds.filter(|seconds| *seconds > 0.0).and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
         };
-        Self { soft: positive(call.soft).or(task.soft_time_limit), hard: positive(call.hard).or(task.time_limit) }
+        Self { soft: positive(call.soft).or(otherwise.soft), hard: positive(call.hard).or(otherwise.hard) }
     }
 
     /// The same limits as a message writes them.

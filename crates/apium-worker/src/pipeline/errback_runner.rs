@@ -25,6 +25,7 @@ use crate::follow_up::pending_errback::PendingErrback;
 use crate::limits::time_limit::Limits;
 use crate::outcome::RunOutcome;
 use crate::pipeline::executor::Executor;
+use crate::pool::pool::PoolSlot;
 use crate::service::{Service, Stopping};
 
 /// How long an errback may take that has no time limit of its own.
@@ -46,12 +47,20 @@ struct Shared {
     registry: Arc<Registry>,
     publisher: Publisher,
     states: StateMap,
+    slot: PoolSlot,
 }
 
 impl ErrbackRunner {
-    pub(crate) fn new(executor: Executor, registry: Arc<Registry>, publisher: Publisher, states: StateMap) -> Self {
+    /// Calls errbacks in `slot`, which a cold stop cancels.
+    pub(crate) fn new(
+        executor: Executor,
+        registry: Arc<Registry>,
+        publisher: Publisher,
+        states: StateMap,
+        slot: PoolSlot,
+    ) -> Self {
         let (waiting, wake, has_room) = (Mutex::default(), Notify::new(), Notify::new());
-        Self(Arc::new(Shared { waiting, wake, has_room, executor, registry, publisher, states }))
+        Self(Arc::new(Shared { waiting, wake, has_room, executor, registry, publisher, states, slot }))
     }
 
     /// Adds errbacks whose failure is stored, to be called in the background.
@@ -139,7 +148,7 @@ impl ErrbackRunner {
             run: None,
             waits: StoreWaits::default(),
         });
-        match self.0.executor.execute(&ctx, limits, None).await {
+        match self.0.executor.execute(&ctx, limits, &self.0.slot).await {
             RunOutcome::Success(value) => {
                 tracing::debug!(
                     errback = task,

@@ -14,9 +14,8 @@ use crate::layer::{Next, WorkLayer};
 use crate::limits::time_limit::Limits;
 use crate::outcome::RunOutcome;
 use crate::pool::guard::guarded;
-use crate::pool::pool::BodyRun;
+use crate::pool::pool::{BodyRun, PoolSlot};
 use crate::pool::pools::Pools;
-use crate::pool::watchdog::PollTimer;
 
 /// Runs task bodies.
 #[derive(Clone)]
@@ -26,11 +25,11 @@ pub(crate) struct Executor {
 }
 
 impl Executor {
-    /// Runs the task of `ctx`. Through `timer` the watchdog sees the polls of an `async fn`.
-    pub(crate) async fn execute(&self, ctx: &Ctx, limits: Limits, timer: Option<&PollTimer>) -> RunOutcome {
+    /// Runs the task of `ctx` in `slot`.
+    pub(crate) async fn execute(&self, ctx: &Ctx, limits: Limits, slot: &PoolSlot) -> RunOutcome {
         let Some(task) = ctx.task() else { return RunOutcome::Ignore };
         let step = tracing::trace_span!(target: "apium::walk", "execute");
-        let run = self.pools.of(task).run(BodyRun { ctx, task, limits, timer }).instrument(step);
+        let run = self.pools.of(task).run(BodyRun { ctx, task, limits, slot }).instrument(step);
         let layered = async {
             match self.layers.is_empty() {
                 true => run.await,
@@ -39,6 +38,7 @@ impl Executor {
         };
         // The pool catches the panics of the body itself. These are panics of a layer, or of what the body dropped.
         let outcome = AssertUnwindSafe(layered).catch_unwind().await;
+        slot.slot.cancel.end();
         judged(ctx, outcome.unwrap_or_else(|panic| RunOutcome::of_panic(&*panic)))
     }
 }

@@ -124,7 +124,7 @@ impl FollowUpPlanner {
             Verdict::Failed { failure, .. } => {
                 failed(builder, request, links, failure, task_run.facts(now).stores_errors())
             }
-            Verdict::Revoked(reason) => Ok(revoked(builder, request, links, reason)),
+            Verdict::Revoked(why) => Ok(revoked(builder, request, links, why.reason())),
             Verdict::Aborted => Ok(revoked(builder, request, links, "aborted")),
             _ => Ok(PlannedFollowUps::default()),
         }

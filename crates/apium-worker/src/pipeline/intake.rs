@@ -14,6 +14,7 @@ use apium_protocol::codecs::accept::Accept;
 use apium_protocol::codecs::codecs::Codecs;
 use apium_protocol::codecs::invocation::Invocation;
 use apium_protocol::error::Error;
+use apium_protocol::message::headers::Headers;
 use apium_protocol::result::exception::ExceptionInfo;
 use apium_protocol::timestamp;
 use apium_transport::broker::consumer::{Content, Delivery};
@@ -23,16 +24,20 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::follow_up::links::Links;
-use crate::limits::time_limit::Limits;
 use crate::pipeline::completion::RefusedDelivery;
 use crate::pipeline::task_run::{DeliverySource, TaskLabel, TaskRun};
 use crate::pipeline::verdict::RunFacts;
+use crate::runs::revocation::Revocation;
+use crate::runs::revoked::RevokedTasks;
+use crate::runs::task_limits::TaskLimits;
 
 /// What the intake needs to admit a message.
 pub(crate) struct Intake {
     pub(crate) registry: Arc<Registry>,
     pub(crate) codecs: Codecs,
     pub(crate) accept: Accept,
+    pub(crate) task_limits: Arc<TaskLimits>,
+    pub(crate) revoked: Arc<RevokedTasks>,
     pub(crate) policy: ResultPolicy,
     pub(crate) hostname: Arc<str>,
     /// `enable_utc`, for messages that do not say whether their times are in UTC.
@@ -53,8 +58,8 @@ pub(crate) enum Admission {
     Run(TaskRun),
     /// It waits in this worker until its eta.
     Delay(Timestamp, TaskRun),
-    /// It has expired, so it does not run.
-    Expired(TaskRun),
+    /// It has expired or was revoked, so it does not run.
+    Revoked(TaskRun, Revocation),
     /// Its runs have killed too many workers, so it does not run. A slot ends it, as it may have errbacks.
     CrashLoop(TaskRun),
     /// It is not accepted, or goes back to the broker until its eta.
@@ -114,9 +119,9 @@ impl Intake {
             return self.without_follow_ups(RunFacts { request: &request, task, now }, receipt, text);
         }
         let eta = eta.filter(|eta| *eta > now);
-        let expired = expires.is_some_and(|expires| expires <= now);
+        let revocation = self.revocation(&request.headers, expires, now);
         let is_crash_loop = self.is_crash_loop(crashes);
-        if let Some(eta) = eta.filter(|_| self.broker_delays && !expired && !is_crash_loop) {
+        if let Some(eta) = eta.filter(|_| self.broker_delays && revocation.is_none() && !is_crash_loop) {
             return Admission::Refuse(RefusedDelivery {
                 label: TaskLabel::of(&request),
                 receipt,
@@ -126,14 +131,22 @@ impl Intake {
             });
         }
         let timelimit = request.headers.timelimit;
-        let request = Arc::new(request.within(Limits::of(timelimit, &task.effective).in_seconds()));
+        let request = Arc::new(request.within(self.task_limits.of(timelimit, task).in_seconds()));
         let (task, source) = (task.clone(), source.clone());
         let task_run = TaskRun { request, task, receipt, source, crashes, started, expires, links };
-        match eta {
+        match (revocation, eta) {
             _ if is_crash_loop => Admission::CrashLoop(task_run),
-            _ if expired => Admission::Expired(task_run),
-            Some(eta) => Admission::Delay(eta, task_run),
-            None => Admission::Run(task_run),
+            (Some(why), _) => Admission::Revoked(task_run, why),
+            (None, Some(eta)) => Admission::Delay(eta, task_run),
+            (None, None) => Admission::Run(task_run),
+        }
+    }
+
+    /// Why a task is not to run now, if it is not: it has expired, or was revoked.
+    pub(crate) fn revocation(&self, task: &Headers, expires: Option<Timestamp>, now: Timestamp) -> Option<Revocation> {
+        match expires {
+            Some(expires) if expires <= now => Some(Revocation::Expired),
+            _ => self.revoked.contains(task, now).then_some(Revocation::Revoked),
         }
     }
 

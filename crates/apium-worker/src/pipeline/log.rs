@@ -23,6 +23,7 @@ use crate::pipeline::completion::RefusedDelivery;
 use crate::pipeline::task_run::{TaskLabel, TaskRun};
 use crate::pipeline::verdict::{FailureReason, Verdict, crash_loop_text};
 use crate::pool::guard::Panicked;
+use crate::runs::revocation::Revocation;
 
 /// The span of a run. What a task logs is inside it, and so carries the task's name and id. It is an error span, so
 /// that it exists at every log level.
@@ -184,7 +185,10 @@ pub(crate) fn ended(task: &RegisteredTask, request: &Request, verdict: &Verdict,
         }
         Verdict::Ignored => tracing::info!(task, id, "task {name} ignored"),
         Verdict::Replaced(_) => tracing::info!(task, id, "task {name} was replaced by another"),
-        Verdict::Revoked(reason) => tracing::info!(task, id, "task {name} discarded: {reason}"),
+        Verdict::Revoked(Revocation::Terminated(signal)) => {
+            tracing::warn!(task, id, %signal, "task {name} was terminated ({signal})");
+        }
+        Verdict::Revoked(why) => tracing::info!(task, id, "task {name} discarded: {}", why.reason()),
         Verdict::Aborted => tracing::info!(task, id, "task {name} does not run: it was aborted"),
         Verdict::Unavailable(failure) => {
             let failure = printable(failure);

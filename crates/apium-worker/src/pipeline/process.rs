@@ -35,13 +35,19 @@ use crate::pipeline::task_run::{DeliverySource, DeliveryState, RunEnd, SlotProgr
 use crate::pipeline::verdict::{FailureReason, Verdict, decide};
 use crate::pipeline::{hooks, log};
 use crate::pool::guard::{Panicked, guarded};
+use crate::pool::pool::PoolSlot;
 use crate::pool::running_app_code::RunningAppCode;
-use crate::pool::watchdog::PollTimer;
+use crate::runs::registry::Runs;
+use crate::runs::revocation::Revocation;
+use crate::runs::slot::ActiveRun;
+use crate::runs::task_limits::TaskLimits;
 
 /// The steps of a run, and what they share.
 pub(crate) struct Process {
     pub(crate) intake: Intake,
     pub(crate) run_queue: Arc<RunQueue>,
+    pub(crate) runs: Arc<Runs>,
+    pub(crate) task_limits: Arc<TaskLimits>,
     pub(crate) executor: Executor,
     pub(crate) follow: Arc<FollowUpPlanner>,
     pub(crate) settler: Arc<Settler>,
@@ -82,10 +88,10 @@ impl Process {
                 Admission::Run(task_run) => task_runs.push(task_run),
                 Admission::Delay(due, task_run) => not_accepted.extend(self.run_queue.push_delayed(due, task_run)),
                 // A slot ends it, as the chord may have errbacks.
-                Admission::Expired(task_run) if task_run.is_part() && task_run.crashes == 0 => {
+                Admission::Revoked(task_run, _) if task_run.is_part() && task_run.crashes == 0 => {
                     not_accepted.extend(self.run_queue.push_without_run(task_run));
                 }
-                Admission::Expired(task_run) => completions.push(self.expire_at_intake(&task_run)),
+                Admission::Revoked(task_run, why) => completions.push(self.revoke_at_intake(&task_run, why)),
                 Admission::CrashLoop(task_run) => not_accepted.extend(self.run_queue.push_without_run(task_run)),
                 Admission::Refuse(mut refused) => {
                     log::refused(&refused);
@@ -112,8 +118,8 @@ impl Process {
 
     /// Steps 2 to 6, for a run in its slot. Code of the app is guarded where it is called. A panic that comes all the
     /// same costs this run, and not the slot.
-    pub(crate) async fn run(&self, task_run: &TaskRun, timer: Option<&PollTimer>, progress: &SlotProgress) {
-        let steps = AssertUnwindSafe(self.run_steps(task_run, timer, progress)).catch_unwind();
+    pub(crate) async fn run(&self, task_run: &TaskRun, slot: &PoolSlot, progress: &SlotProgress) {
+        let steps = AssertUnwindSafe(self.run_steps(task_run, slot, progress)).catch_unwind();
         let Err(panic) = steps.await else { return };
         let panicked = Panicked::of(&*panic);
         log::panicked(task_run, &panicked);
@@ -125,9 +131,9 @@ impl Process {
         }
     }
 
-    async fn run_steps(&self, task_run: &TaskRun, timer: Option<&PollTimer>, progress: &SlotProgress) {
-        let Some(start) = self.start(task_run, timer).await else { return };
-        let body = self.executor.execute(&start.ctx, start.limits, timer).instrument(start.span.clone());
+    async fn run_steps(&self, task_run: &TaskRun, slot: &PoolSlot, progress: &SlotProgress) {
+        let Some(start) = self.start(task_run, slot).await else { return };
+        let body = self.executor.execute(&start.ctx, start.limits, slot).instrument(start.span.clone());
         let outcome = self.app_code.run(body).await;
         let (now, took) = (self.clock.now(), start.began.elapsed());
         let (children, unsent) = (start.ctx.children(), start.ctx.unsent_additions());
@@ -260,15 +266,15 @@ impl Process {
     /// Starts a run: with early ack its delivery is acked (the second law), and STARTED is stored where that is
     /// tracked. `None` when it must not run: it kills workers, has expired or was aborted, or the early ack did not
     /// succeed, so that another worker may have the message.
-    async fn start(&self, task_run: &TaskRun, timer: Option<&PollTimer>) -> Option<RunStart> {
+    async fn start(&self, task_run: &TaskRun, slot: &PoolSlot) -> Option<RunStart> {
         let now = self.clock.now();
         if self.is_convicted(task_run) {
             let outcome = RunOutcome::CrashLoop { crashes: task_run.crashes };
             Box::pin(self.end_in_slot(task_run, outcome, DeliveryState::InFlight)).await;
             return None;
         }
-        if task_run.expires.is_some_and(|expires| expires <= now) {
-            Box::pin(self.end_in_slot(task_run, RunOutcome::Expired, DeliveryState::InFlight)).await;
+        if let Some(why) = self.intake.revocation(&task_run.request.headers, task_run.expires, now) {
+            Box::pin(self.end_in_slot(task_run, why.into(), DeliveryState::InFlight)).await;
             return None;
         }
         let settle_start = async {
@@ -288,11 +294,10 @@ impl Process {
             Box::pin(self.end_in_slot(task_run, RunOutcome::Aborted, task_run.delivery_in_run())).await;
             return None;
         }
-        let limits = Limits::of(task_run.request.headers.timelimit, &task_run.task.effective);
+        let limits = self.task_limits.of(task_run.request.headers.timelimit, &task_run.task);
         self.unseen_soft_limits.warn_if_unseen(&task_run.task, limits);
-        if let Some(timer) = timer {
-            timer.set_task(&task_run.task.name, task_run.request.id());
-        }
+        let (request, task) = (task_run.request.clone(), task_run.task.clone());
+        slot.slot.enter(ActiveRun { request, task, since: now, limits });
         let span = log::span(&task_run.task.name, &task_run.request);
         Some(RunStart { ctx: self.context(task_run, limits), limits, began: Instant::now(), span })
     }
@@ -311,9 +316,9 @@ impl Process {
         })
     }
 
-    /// Ends an expired run at the intake. The fetching loop calls this: a panic costs this run, and not the loop.
-    fn expire_at_intake(&self, task_run: &TaskRun) -> Completion {
-        guarded(|| self.end_without_run(task_run, RunOutcome::Expired, DeliveryState::InFlight))
+    /// Ends a run at the intake that has expired or was revoked. The fetching loop calls this: a panic costs this run, and not the loop.
+    fn revoke_at_intake(&self, task_run: &TaskRun, why: Revocation) -> Completion {
+        guarded(|| self.end_without_run(task_run, why.into(), DeliveryState::InFlight))
             .unwrap_or_else(|panicked| Completion::panicked(task_run, &panicked))
     }
 

@@ -5,7 +5,7 @@
 //! whoever adds something need not know what the other slots will find.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError};
 
 use apium_protocol::error::with_causes;
@@ -28,12 +28,14 @@ pub(crate) struct RunQueue {
     /// Wakes slots.
     wake: Notify,
     /// Wakes the timer, when another time may be the next that is due.
-    due: Notify,
+    pub(crate) due: Notify,
     /// Wakes the fetching loop, when few enough runs are left.
     refill: Notify,
     pub(crate) clock: Clock,
     /// Slots that are about to be [done](Self::done) with their run.
     pub(crate) ending: AtomicUsize,
+    /// Whether a rate limit was set while the worker runs.
+    pub(crate) has_set_rates: AtomicBool,
 }
 
 impl RunQueue {
@@ -46,6 +48,7 @@ impl RunQueue {
             refill: Notify::new(),
             clock,
             ending: AtomicUsize::new(0),
+            has_set_rates: AtomicBool::new(false),
         }
     }
 
@@ -56,7 +59,7 @@ impl RunQueue {
     /// Takes out the runs whose turn by their rate limit is far away, each with the time of day of its turn if nobody
     /// sets the clock. The others are to be [pushed](Self::push).
     pub(crate) fn take_far(&self, task_runs: Vec<TaskRun>) -> (Vec<TaskRun>, Vec<(Timestamp, TaskRun)>) {
-        if !task_runs.iter().any(|task_run| task_run.rate_limit().is_some()) {
+        if !self.has_set_rates.load(Ordering::Relaxed) && !task_runs.iter().any(|run| run.rate_limit().is_some()) {
             return (task_runs, Vec::new());
         }
         let Present { now, moment } = Present::of(&self.clock);
@@ -143,13 +146,13 @@ impl RunQueue {
         self.lock().next_due(Present::of(&self.clock))
     }
 
-    fn wake_slots(&self, count: usize) {
+    pub(crate) fn wake_slots(&self, count: usize) {
         for _ in 0..count {
             self.wake.notify_one();
         }
     }
 
-    /// The next run for a slot, which calls [`done`](Self::done) after it; `None` when the queue is closed.
+    /// The next run for a slot, which calls [`done`](Self::done) after it; `None` when the slot is to end.
     pub(crate) async fn next(&self) -> Option<TaskRun> {
         loop {
             let next = match self.next_now() {
@@ -160,7 +163,7 @@ impl RunQueue {
                 NextStep::Run(task_run) => return Some(task_run),
                 NextStep::MarkStarted(task_runs) => self.mark_started(task_runs).await,
                 NextStep::MarkSuspect(task_run) => self.mark_suspect(task_run).await,
-                NextStep::Closed => return None,
+                NextStep::Closed | NextStep::Retire => return None,
                 NextStep::Wait => {}
             }
         }

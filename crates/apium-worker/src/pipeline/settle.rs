@@ -151,7 +151,7 @@ fn stored(run: RunFacts<'_>, verdict: &Verdict) -> Option<ResultUpdate> {
         Verdict::Rejected { reason, requeue: false } => {
             failed(State::Failure, &Failure::from_exception(ExceptionInfo::reject(Some(reason), false)))
         }
-        Verdict::Revoked(reason) => revoked(reason),
+        Verdict::Revoked(why) => revoked(why.reason()),
         // The message was acked before the run, so the task does not run again. Celery stores RETRY, although no retry
         // comes.
         Verdict::Cancelled { requeued: false } => revoked("terminated"),
@@ -332,6 +332,8 @@ mod tests {
                 (Some("FAILURE"), false, "requeue"),
             ),
             ("expired", plain, RunOutcome::Expired, (Some("REVOKED"), false, "ack")),
+            ("revoked", plain, RunOutcome::Revoked, (Some("REVOKED"), false, "ack")),
+            ("terminated", plain, RunOutcome::Terminated { signal: 15 }, (Some("REVOKED"), false, "ack")),
             ("expired ignored", |o| o.ignore_result = Some(true), RunOutcome::Expired, (None, false, "ack")),
             ("a store is away", plain, RunOutcome::Unavailable(Failure::message("no")), (None, false, "requeue")),
             (

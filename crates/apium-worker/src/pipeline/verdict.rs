@@ -11,6 +11,8 @@ use fastrand::Rng;
 use jiff::Timestamp;
 
 use crate::outcome::RunOutcome;
+use crate::runs::revocation::Revocation;
+use crate::runs::terminate_signal::TerminateSignal;
 
 /// What the outcome of a run means. From it come what follows, what is stored and how the delivery ends.
 #[derive(Debug)]
@@ -27,8 +29,8 @@ pub(crate) enum Verdict {
     Ignored,
     /// Another signature runs in the task's place, and no result is stored.
     Replaced(Box<Signature>),
-    /// REVOKED without a run. The text says why: `expired`.
-    Revoked(&'static str),
+    /// REVOKED: without a run, or terminated in it.
+    Revoked(Revocation),
     /// Aborted without a run. Its state stays ABORTED.
     Aborted,
     /// A cold stop cancelled the run. A late-ack message goes back to its queue (`requeued`); an early-ack one is gone.
@@ -84,7 +86,11 @@ pub(crate) fn decide(run: RunFacts<'_>, outcome: RunOutcome, random: &mut Rng) -
         RunOutcome::TimedOut(limit) => {
             Verdict::Failed { failure: Failure::time_limit(limit.as_secs_f64()), why: FailureReason::TimedOut }
         }
-        RunOutcome::Expired => Verdict::Revoked("expired"),
+        RunOutcome::Expired => Verdict::Revoked(Revocation::Expired),
+        RunOutcome::Revoked => Verdict::Revoked(Revocation::Revoked),
+        RunOutcome::Terminated { signal } => {
+            Verdict::Revoked(Revocation::Terminated(TerminateSignal::of_number(signal)))
+        }
         // A retry would kill the next worker.
         RunOutcome::CrashLoop { crashes } => Verdict::Failed {
             failure: Failure::from_exception(ExceptionInfo::worker_lost(crash_loop_text(crashes))),

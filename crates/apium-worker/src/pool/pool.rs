@@ -10,6 +10,21 @@ use futures_util::future::BoxFuture;
 use crate::limits::time_limit::Limits;
 use crate::outcome::RunOutcome;
 use crate::pool::watchdog::PollTimer;
+use crate::runs::slot::Slot;
+
+/// A slot, as the pools see it: what cancels the body in it, and what the watchdog sees of it.
+pub(crate) struct PoolSlot {
+    pub(crate) slot: Arc<Slot>,
+    /// Through it the watchdog sees the polls of an `async fn`; `None` without a watchdog.
+    pub(crate) timer: Option<PollTimer>,
+}
+
+impl PoolSlot {
+    /// A slot that no watchdog watches.
+    pub(crate) fn unwatched(slot: Arc<Slot>) -> Self {
+        Self { slot, timer: None }
+    }
+}
 
 /// One run of a body.
 #[derive(Clone, Copy)]
@@ -17,18 +32,23 @@ pub(crate) struct BodyRun<'a> {
     pub(crate) ctx: &'a Ctx,
     pub(crate) task: &'a Arc<RegisteredTask>,
     pub(crate) limits: Limits,
-    /// Through it the watchdog sees the polls of an `async fn`.
-    pub(crate) timer: Option<&'a PollTimer>,
+    pub(crate) slot: &'a PoolSlot,
 }
 
 /// Runs bodies of tasks.
 pub(crate) trait Pool: Send + Sync {
-    /// Runs a body within its time limits. A panic is a failure. A cold stop ends the run as `Cancelled`.
+    /// Runs a body within its time limits. A panic is a failure. A cold stop ends the run as `Cancelled`, and
+    /// whoever terminates it as `Terminated`.
     fn run<'a>(&'a self, run: BodyRun<'a>) -> BoxFuture<'a, RunOutcome>;
 
     /// How many threads were abandoned and have not ended.
     fn leaked(&self) -> usize {
         0
+    }
+
+    /// Changes how many threads there may be, without abandoned ones.
+    fn set_max(&self, threads: usize) {
+        let _ = threads;
     }
 
     /// Lets the threads end as soon as they are idle. Does not wait.

@@ -13,7 +13,6 @@ use crate::pool::pool::Pool;
 use crate::pool::reactor::Reactor;
 use crate::pool::thread_pool::ThreadPool;
 use crate::pool::threads::LeakCeiling;
-use crate::shutdown::cold::ColdStop;
 
 /// Where an `async fn` runs, and where a plain `fn` does.
 #[derive(Clone)]
@@ -24,11 +23,11 @@ pub(crate) struct Pools {
 
 impl Pools {
     /// The pools of a kind, for at most `slots` runs at a time, of whose threads so many may leak.
-    pub(crate) fn new(kind: PoolKind, slots: usize, clock: &RunClock, cold: &ColdStop, ceiling: LeakCeiling) -> Self {
+    pub(crate) fn new(kind: PoolKind, slots: usize, clock: &RunClock, ceiling: LeakCeiling) -> Self {
         panics::record_places();
-        let threads = Arc::new(ThreadPool::new(slots, Handle::current(), clock.clone(), cold.clone(), ceiling));
+        let threads = Arc::new(ThreadPool::new(slots, Handle::current(), clock.clone(), ceiling));
         let for_async: Arc<dyn Pool> = match kind {
-            PoolKind::Async | PoolKind::Solo => Arc::new(Reactor { clock: clock.clone(), cold: cold.clone() }),
+            PoolKind::Async | PoolKind::Solo => Arc::new(Reactor { clock: clock.clone() }),
             PoolKind::Threads => threads.clone(),
         };
         Self { for_async, for_plain: threads }
@@ -42,6 +41,11 @@ impl Pools {
     /// How many threads were abandoned and have not ended.
     pub(crate) fn leaked(&self) -> usize {
         self.for_plain.leaked()
+    }
+
+    /// Changes for how many runs at a time there are threads.
+    pub(crate) fn set_max(&self, slots: usize) {
+        self.for_plain.set_max(slots);
     }
 
     /// Lets the threads end as soon as they are idle. Does not wait.

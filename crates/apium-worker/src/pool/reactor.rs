@@ -14,12 +14,10 @@ use crate::outcome::RunOutcome;
 use crate::pool::body::{body, outcome_of};
 use crate::pool::pool::{BodyRun, Pool};
 use crate::pool::watchdog::TimedPoll;
-use crate::shutdown::cold::ColdStop;
 
 /// Runs each body inside the future of its caller.
 pub(crate) struct Reactor {
     pub(crate) clock: RunClock,
-    pub(crate) cold: ColdStop,
 }
 
 impl Pool for Reactor {
@@ -29,16 +27,16 @@ impl Pool for Reactor {
 }
 
 impl Reactor {
-    /// Runs the body. At a limit or a cold stop it is dropped at its await point.
+    /// Runs the body. At a limit, or when it is cancelled, it is dropped at its await point.
     async fn run_body(&self, run: BodyRun<'_>) -> RunOutcome {
-        let BodyRun { ctx, task, limits, timer } = run;
+        let BodyRun { ctx, task, limits, slot } = run;
         let body = pin!(AssertUnwindSafe(current::scope(ctx.clone(), body(ctx.clone(), task.clone()))).catch_unwind());
-        let mut body = TimedPoll { timer, future: body };
+        let mut body = TimedPoll { timer: slot.timer.as_ref(), future: body };
         if limits.is_none() {
             return tokio::select! {
                 biased;
                 returned = &mut body => outcome_of(returned),
-                () = self.cold.wait() => RunOutcome::Cancelled,
+                cancelled = slot.slot.cancel.cancelled() => cancelled.into(),
             };
         }
         let mut deadlines = limits.deadlines(&self.clock);
@@ -47,7 +45,7 @@ impl Reactor {
                 biased;
                 returned = &mut body => return outcome_of(returned),
                 passed = deadlines.next() => passed,
-                () = self.cold.wait() => return RunOutcome::Cancelled,
+                cancelled = slot.slot.cancel.cancelled() => return cancelled.into(),
             };
             match passed {
                 // A body that observes the signal decides itself what to do about it. Any other ends here.

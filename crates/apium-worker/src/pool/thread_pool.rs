@@ -22,17 +22,17 @@ use crate::pool::body::{body, on_replace, outcome_of};
 use crate::pool::panics::with_place;
 use crate::pool::pool::{BodyRun, Pool};
 use crate::pool::threads::{LeakCeiling, ThreadRun, Threads};
-use crate::shutdown::cold::ColdStop;
 
 /// How long the thread of a cancelled `async fn` has to reach an await point. After that it counts as blocked, and is
 /// replaced.
 const DROP_TIMEOUT: Duration = Duration::from_millis(100);
+/// How long a plain `fn` that was terminated has to see that in its context and return, before its thread is abandoned.
+const TERMINATE_GRACE: Duration = Duration::from_secs(1);
 
 /// Runs each body on one of the worker's own threads.
 pub(crate) struct ThreadPool {
     threads: Threads,
     clock: RunClock,
-    cold: ColdStop,
 }
 
 impl Pool for ThreadPool {
@@ -42,6 +42,10 @@ impl Pool for ThreadPool {
 
     fn leaked(&self) -> usize {
         self.threads.leaked()
+    }
+
+    fn set_max(&self, threads: usize) {
+        self.threads.set_max(threads);
     }
 
     fn release(&self) {
@@ -55,12 +59,12 @@ impl Pool for ThreadPool {
 
 impl ThreadPool {
     /// A pool of at most `max` threads, inside which `runtime` is the current one.
-    pub(crate) fn new(max: usize, runtime: Handle, clock: RunClock, cold: ColdStop, ceiling: LeakCeiling) -> Self {
-        Self { threads: Threads::new(max, runtime, ceiling), clock, cold }
+    pub(crate) fn new(max: usize, runtime: Handle, clock: RunClock, ceiling: LeakCeiling) -> Self {
+        Self { threads: Threads::new(max, runtime, ceiling), clock }
     }
 
     async fn run_body(&self, run: BodyRun<'_>) -> RunOutcome {
-        let BodyRun { ctx, task, limits, .. } = run;
+        let BodyRun { ctx, task, limits, slot } = run;
         if let Some(outcome) = before_start(ctx, task).await {
             return outcome;
         }
@@ -76,7 +80,7 @@ impl ThreadPool {
                 biased;
                 returned = run.wait() => return ended(ctx, task, returned).await,
                 passed = deadlines.next() => passed,
-                () = self.cold.wait() => break RunOutcome::Cancelled,
+                cancelled = slot.slot.cancel.cancelled() => break cancelled.into(),
             };
             match passed {
                 // An `async fn` that does not observe the signal is dropped at its await point, as on the reactor. A
@@ -94,9 +98,14 @@ impl ThreadPool {
         // An `async fn` is dropped at its next await point. A plain `fn` goes on until it checks its context, or
         // returns.
         let dropped = cancel.send(()).is_ok() && !task.is_blocking();
-        if !dropped || tokio::time::timeout(DROP_TIMEOUT, run.wait()).await.is_err() {
+        let grace = match outcome {
+            _ if dropped => DROP_TIMEOUT,
+            RunOutcome::Terminated { .. } => TERMINATE_GRACE,
+            _ => Duration::ZERO,
+        };
+        if grace.is_zero() || tokio::time::timeout(grace, run.wait()).await.is_err() {
             run.abandon();
-            if matches!(outcome, RunOutcome::TimedOut(_)) {
+            if matches!(outcome, RunOutcome::TimedOut(_) | RunOutcome::Terminated { .. }) {
                 self.threads.report_leaks();
             }
         }

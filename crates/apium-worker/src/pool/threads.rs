@@ -36,8 +36,6 @@ struct Shared {
     state: Mutex<State>,
     wake: Condvar,
     ended: Condvar,
-    /// The most threads, without abandoned ones.
-    max: usize,
     runtime: Handle,
 }
 
@@ -49,6 +47,8 @@ struct State {
     live: usize,
     idle: usize,
     leaked: usize,
+    /// The most threads, without abandoned ones.
+    max: usize,
     closed: bool,
 }
 
@@ -87,10 +87,9 @@ impl Threads {
     pub(crate) fn new(max: usize, runtime: Handle, ceiling: LeakCeiling) -> Self {
         Self(Arc::new(Shared {
             ceiling,
-            state: Mutex::default(),
+            state: Mutex::new(State { max: max.max(1), ..State::default() }),
             wake: Condvar::new(),
             ended: Condvar::new(),
-            max: max.max(1),
             runtime,
         }))
     }
@@ -110,13 +109,19 @@ impl Threads {
             let _ = sender.send(catch_unwind(AssertUnwindSafe(function)));
         });
         let mut state = self.lock();
-        if state.idle <= state.queue.len() && state.live < self.0.max {
+        if state.idle <= state.queue.len() && state.live < state.max {
             self.start_thread(&mut state)?;
         }
         state.queue.push_back((call, call_state.clone()));
         drop(state);
         self.0.wake.notify_one();
         Ok(ThreadRun { threads: self.clone(), state: call_state, value })
+    }
+
+    /// Changes how many threads there may be, without abandoned ones. Those that are too many end when they are idle.
+    pub(crate) fn set_max(&self, max: usize) {
+        self.lock().max = max.max(1);
+        self.0.wake.notify_all();
     }
 
     /// How many abandoned threads have not ended.
@@ -184,7 +189,7 @@ impl Threads {
                 }
                 continue;
             }
-            if state.closed {
+            if state.closed || state.live > state.max {
                 state.live -= 1;
                 self.0.ended.notify_all();
                 return None;
@@ -203,8 +208,8 @@ impl Threads {
             return;
         }
         let text = format!(
-            "{leaked} threads still run plain functions past their hard time limit (worker_max_leaked_threads is {most}); \
-             let these functions call ctx.check()? now and then"
+            "{leaked} threads still run plain functions past their hard time limit, or after they were terminated \
+             (worker_max_leaked_threads is {most}); let these functions call ctx.check()? now and then"
         );
         match faults {
             Some(faults) if leaked >= *most && *most > 0 => faults.set_fatal("threads", text),

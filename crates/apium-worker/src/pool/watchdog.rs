@@ -1,16 +1,16 @@
 //! The watchdog names the task that blocks the reactor (the guarantee `blocked-reactor`): an `async fn` that computes
 //! or sleeps without awaiting holds up every other tokio task of its thread, heartbeats and signals included.
 //!
-//! Each slot records when it begins to poll a task. The watchdog's thread checks these records four times a second
-//! while tasks are polled, and sleeps while none is.
+//! Each slot records when it begins to poll a task. The watchdog's thread checks the slots four times a second while
+//! tasks are polled, and sleeps while none is.
 //!
 //! The same thread ticks for the time limits, which do not count the time in which the process was stopped (see
 //! `limits::stopped_time`).
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -21,18 +21,13 @@ use apium_protocol::value::printable::printable_text;
 use apium_transport::clock::Clock;
 
 use crate::limits::stopped_time::{RunClock, StoppedTime, TICK};
+use crate::runs::registry::Runs;
+use crate::runs::slot::Slot;
 
 /// A poll longer than this blocks the reactor.
 const LONGEST_POLL: Duration = Duration::from_millis(500);
 /// How often the records are checked.
 const CHECK_INTERVAL: Duration = TICK;
-
-/// The task that a slot polls.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct PolledTask {
-    pub(crate) task: Arc<str>,
-    pub(crate) id: Option<TaskId>,
-}
 
 /// Watches the slots of a worker.
 pub(crate) struct Watchdog {
@@ -42,7 +37,7 @@ pub(crate) struct Watchdog {
 
 struct Shared {
     epoch: Instant,
-    records: Vec<Arc<PollRecord>>,
+    runs: Arc<Runs>,
     asleep: AtomicBool,
     stopped: AtomicBool,
     clock: Clock,
@@ -52,31 +47,35 @@ struct Shared {
     reported: AtomicU64,
 }
 
-/// What one slot polls, and since when.
-pub(crate) struct PollRecord {
-    /// When the present poll began, in milliseconds since `epoch`, plus 1. 0 outside a poll.
-    since: AtomicU64,
-    /// The `since` of the last poll that was reported. Each poll is reported once.
-    reported: AtomicU64,
-    task: Mutex<Option<PolledTask>>,
+/// Makes timers for slots. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct PollTimers {
+    shared: Arc<Shared>,
+    thread: std::thread::Thread,
+}
+
+impl PollTimers {
+    /// The timer of a slot.
+    pub(crate) fn of(&self, slot: &Arc<Slot>) -> PollTimer {
+        PollTimer { slot: slot.clone(), shared: self.shared.clone(), thread: self.thread.clone() }
+    }
 }
 
 /// Records the polls of one slot.
 #[derive(Clone)]
 pub(crate) struct PollTimer {
-    record: Arc<PollRecord>,
+    slot: Arc<Slot>,
     shared: Arc<Shared>,
     thread: std::thread::Thread,
 }
 
 impl Watchdog {
-    /// Starts the watchdog of `slots` slots, and makes a timer for each. `None` when the system starts no thread; that
-    /// is logged, and the worker goes without.
-    pub(crate) fn start(slots: usize, clock: &Clock) -> Option<(Self, Vec<PollTimer>)> {
-        let record = || PollRecord { since: AtomicU64::new(0), reported: AtomicU64::new(0), task: Mutex::default() };
+    /// Starts the watchdog of these slots. `None` when the system starts no thread; that is logged, and the worker goes
+    /// without.
+    pub(crate) fn start(runs: &Arc<Runs>, clock: &Clock) -> Option<(Self, PollTimers)> {
         let shared = Arc::new(Shared {
             epoch: Instant::now(),
-            records: (0..slots).map(|_| Arc::new(record())).collect(),
+            runs: runs.clone(),
             asleep: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
             clock: clock.clone(),
@@ -88,12 +87,7 @@ impl Watchdog {
         let thread = spawned
             .map_err(|error| tracing::warn!(error = %with_causes(&error), "could not start the watchdog"))
             .ok()?;
-        let timer = |record: &Arc<PollRecord>| PollTimer {
-            record: record.clone(),
-            shared: shared.clone(),
-            thread: thread.thread().clone(),
-        };
-        let timers = shared.records.iter().map(timer).collect();
+        let timers = PollTimers { shared: shared.clone(), thread: thread.thread().clone() };
         Some((Self { shared, thread: Some(thread) }, timers))
     }
 
@@ -167,7 +161,9 @@ impl Shared {
     }
 
     fn is_polling(&self) -> bool {
-        self.records.iter().any(|record| record.since.load(Ordering::SeqCst) != 0)
+        let mut polling = false;
+        self.runs.each_slot(|slot| polling |= slot.polled_since.load(Ordering::SeqCst) != 0);
+        polling
     }
 
     /// Reports polls that block and were not reported. Returns whether any poll is under way.
@@ -175,24 +171,25 @@ impl Shared {
         let now = self.now();
         let longest = u64::try_from(LONGEST_POLL.as_millis()).unwrap_or(u64::MAX);
         let mut polling = false;
-        for record in &self.records {
-            let since = record.since.load(Ordering::SeqCst);
+        let mut blocking = Vec::new();
+        self.runs.each_slot(|slot| {
+            let since = slot.polled_since.load(Ordering::SeqCst);
             polling |= since != 0;
             let blocks = since != 0 && now.saturating_sub(since) >= longest;
-            if blocks && record.reported.swap(since, Ordering::Relaxed) != since {
-                self.report(record, now - since);
+            if blocks && slot.reported.swap(since, Ordering::Relaxed) != since {
+                blocking.push((slot.clone(), now - since));
             }
-        }
+        });
+        blocking.iter().for_each(|(slot, millis)| self.report(slot, *millis));
         polling
     }
 
-    fn report(&self, record: &PollRecord, millis: u64) {
-        let polled = record.task.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let Some(PolledTask { task, id }) = polled else { return };
+    fn report(&self, slot: &Slot, millis: u64) {
+        let Some(run) = slot.run() else { return };
         self.reported.fetch_add(1, Ordering::Relaxed);
-        let id = &*printable_text(id.as_ref().map_or("?", TaskId::as_str));
+        let (task, id) = (&*run.task.name, &*printable_text(run.id().map_or("?", TaskId::as_str)));
         tracing::warn!(
-            task = &*task,
+            task,
             id,
             millis,
             "task {task}[{id}] blocks the reactor for {millis} ms: make it a plain fn, or move the blocking part to \
@@ -202,19 +199,13 @@ impl Shared {
 }
 
 impl PollTimer {
-    /// Records the task that the slot polls from now on.
-    pub(crate) fn set_task(&self, task: &Arc<str>, id: Option<&TaskId>) {
-        let polled = PolledTask { task: task.clone(), id: id.cloned() };
-        *self.record.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(polled);
-    }
-
     fn enter(&self) {
-        self.record.since.store(self.shared.now(), Ordering::SeqCst);
+        self.slot.polled_since.store(self.shared.now(), Ordering::SeqCst);
         self.shared.wake(&self.thread);
     }
 
     fn leave(&self) {
-        self.record.since.store(0, Ordering::SeqCst);
+        self.slot.polled_since.store(0, Ordering::SeqCst);
     }
 }
 
@@ -245,11 +236,14 @@ impl<F: Future + Unpin> Future for TimedPoll<'_, F> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runs::slot::ActiveRun;
 
     #[tokio::test]
     async fn a_poll_that_does_not_end_is_reported_once() {
-        let (watchdog, timers) = Watchdog::start(2, &Clock::system()).unwrap();
-        timers[1].set_task(&"proj.slow".into(), Some(&"id-1".into()));
+        let runs = Arc::new(Runs::new(2));
+        let (_idle, busy) = (runs.add_slot(), runs.add_slot());
+        let (watchdog, timers) = Watchdog::start(&runs, &Clock::system()).unwrap();
+        busy.enter(ActiveRun::of_test("proj.slow", "id-1"));
         let shared = watchdog.shared.clone();
         let future = std::future::poll_fn(|_| {
             // Blocks its thread, as a task should not, until the watchdog has reported it.
@@ -259,7 +253,7 @@ mod tests {
             Poll::Ready(())
         });
         let began = Instant::now();
-        TimedPoll { timer: Some(&timers[1]), future }.await;
+        TimedPoll { timer: Some(&timers.of(&busy)), future }.await;
         assert!(began.elapsed() < Duration::from_secs(5));
         assert_eq!(watchdog.reported(), 1);
         watchdog.stop();
@@ -267,16 +261,19 @@ mod tests {
 
     #[tokio::test]
     async fn an_idle_watchdog_sleeps_until_a_poll_begins() {
-        let (watchdog, timers) = Watchdog::start(1, &Clock::system()).unwrap();
+        let runs = Arc::new(Runs::new(1));
+        let (watchdog, timers) = Watchdog::start(&runs, &Clock::system()).unwrap();
         while !watchdog.shared.asleep.load(Ordering::SeqCst) {
             tokio::task::yield_now().await;
         }
-        timers[0].set_task(&"t".into(), None);
-        timers[0].enter();
+        // A slot that is added later is watched too.
+        let slot = runs.add_slot();
+        slot.enter(ActiveRun::of_test("t", "id-1"));
+        timers.of(&slot).enter();
         while watchdog.reported() == 0 {
             tokio::task::yield_now().await;
         }
-        timers[0].leave();
+        timers.of(&slot).leave();
         watchdog.stop();
     }
 }

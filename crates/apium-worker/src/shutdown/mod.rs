@@ -1,6 +1,5 @@
 //! How a worker stops: who asks for it, how hard, and what it reports.
 
-pub(crate) mod cold;
 pub(crate) mod faults;
 pub mod kind;
 pub(crate) mod phase;

@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use crate::builder::app_resources;
 use crate::handle::WorkerHandle;
 use crate::health::probes::ProbeOptions;
-use crate::launch::{WorkerOptions, launch};
+use crate::launch::{ControlOptions, WorkerOptions, launch};
 use crate::limits::rate_limit::Bucket;
 use crate::limits::waiting_runs::NextDue;
 use crate::pool::kind::PoolKind;
@@ -157,6 +157,7 @@ impl TestApp {
             soft_stop: Duration::ZERO,
             settle_timeout: PATIENCE,
             probes: ProbeOptions::default(),
+            control: ControlOptions::default(),
             watched: false,
             buckets,
         };

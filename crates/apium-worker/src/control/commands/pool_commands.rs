@@ -1,0 +1,68 @@
+//! The size of the pool.
+
+use std::sync::Arc;
+
+use apium_protocol::message::control::ControlRequest;
+
+use crate::control::commands::arguments::Arguments;
+use crate::control::controlled::{Answer, Controlled};
+use crate::control::python_error::{PythonError, error_reply, ok_reply};
+use crate::pool::kind::PoolKind;
+
+/// The most slots that a pool grows to.
+const MOST: usize = 65_536;
+
+pub(crate) fn grow(
+    controlled: &Arc<Controlled>,
+    arguments: &Arguments<'_>,
+    _: &ControlRequest,
+) -> Result<Answer, PythonError> {
+    let more = arguments.count("n", 1)?;
+    check_kind(controlled, "grow")?;
+    let runs = &controlled.process.runs;
+    if runs.wanted_slots().saturating_add(more) > MOST {
+        return Ok(Answer::Reply(error_reply(&format!("the pool grows to {MOST} slots at most"))));
+    }
+    resize(controlled, |slots| slots + more);
+    Ok(Answer::Reply(ok_reply("pool will grow")))
+}
+
+pub(crate) fn shrink(
+    controlled: &Arc<Controlled>,
+    arguments: &Arguments<'_>,
+    _: &ControlRequest,
+) -> Result<Answer, PythonError> {
+    let fewer = arguments.count("n", 1)?;
+    check_kind(controlled, "shrink")?;
+    let slots = controlled.process.runs.wanted_slots();
+    if fewer >= slots {
+        let text = format!("the pool has {slots} slots and keeps one at least; use cancel_consumer or shutdown");
+        return Ok(Answer::Reply(error_reply(&text)));
+    }
+    resize(controlled, |slots| slots.saturating_sub(fewer));
+    Ok(Answer::Reply(ok_reply("pool will shrink")))
+}
+
+fn resize(controlled: &Controlled, change: impl FnOnce(usize) -> usize) {
+    let slots = controlled.process.runs.resize(change);
+    // The prefetch follows.
+    controlled.queues.wake();
+    tracing::info!(slots, "the pool has {slots} slots now");
+}
+
+fn check_kind(controlled: &Controlled, method: &str) -> Result<(), PythonError> {
+    match controlled.pool {
+        PoolKind::Solo => {
+            Err(PythonError::new("AttributeError", &format!("'TaskPool' object has no attribute '{method}'")))
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(crate) fn restart(_: &Arc<Controlled>, _: &Arguments<'_>, _: &ControlRequest) -> Result<Answer, PythonError> {
+    Err(PythonError::value_error("Pool restarts not enabled"))
+}
+
+pub(crate) fn autoscale(_: &Arc<Controlled>, _: &Arguments<'_>, _: &ControlRequest) -> Result<Answer, PythonError> {
+    Err(PythonError::value_error("Autoscale not enabled"))
+}

@@ -1,0 +1,59 @@
+//! Replies to requests: each goes to the mailbox that the request names, if it names one.
+
+use std::time::Duration;
+
+use apium_app::app::lamport_clock::LamportClock;
+use apium_protocol::error::with_causes;
+use apium_protocol::json::text::Json;
+use apium_protocol::message::control::{ControlReply, ReplyAddress};
+use apium_transport::broker::broadcast::BroadcastExchange;
+use apium_transport::broker::broker::SharedBroker;
+use apium_transport::broker::outgoing::Outgoing;
+use apium_transport::broker::topology::ExchangeType;
+
+/// How long sending replies may take. Whoever asked waits a second.
+const SEND_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Where a reply goes, and the ticket that it carries.
+#[derive(Debug, Clone)]
+pub(crate) struct ReplyTo {
+    pub(crate) address: ReplyAddress,
+    pub(crate) ticket: Option<String>,
+}
+
+/// A reply that is to be sent.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    exchange: String,
+    message: Outgoing,
+}
+
+impl Reply {
+    /// What this node answers.
+    pub(crate) fn new(to: &ReplyTo, node: &str, answer: &Json, clock: &LamportClock) -> Self {
+        let message = ControlReply::message(node, answer, to.ticket.as_deref(), clock.forward());
+        let ReplyAddress { exchange, routing_key, .. } = to.address.clone();
+        Self { message: Outgoing::new(exchange.as_str().into(), routing_key.into(), message), exchange }
+    }
+}
+
+/// Sends replies. What cannot be sent is logged and given up: whoever asked does not wait for long.
+pub(crate) async fn send_all(broker: SharedBroker, mut replies: Vec<Reply>) {
+    let Some(broadcast) = broker.broadcast() else { return };
+    replies.sort_by(|a, b| a.exchange.cmp(&b.exchange));
+    let mut replies = replies.into_iter().peekable();
+    while let Some(Reply { exchange, message }) = replies.next() {
+        let mut batch = vec![message];
+        while let Some(same) = replies.next_if(|next| next.exchange == exchange) {
+            batch.push(same.message);
+        }
+        let exchange = BroadcastExchange::new(exchange, ExchangeType::Direct);
+        match tokio::time::timeout(SEND_TIMEOUT, broadcast.send(&exchange, batch)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::debug!(error = %with_causes(&error), "could not send replies to remote control");
+            }
+            Err(_) => tracing::debug!("replies to remote control were not sent within {SEND_TIMEOUT:?}"),
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! What this worker shares with all others by the broker's records: which tasks are revoked, and which queues are
+//! paused. It reads them when it starts and after it may have missed a command, and writes the revokes that it hears.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use apium_app::context::result_document::{ResultPolicy, ResultUpdate, other_task_document};
+use apium_app::failure::Failure;
+use apium_protocol::error::with_causes;
+use apium_protocol::json::text::Json;
+use apium_protocol::message::task_id::TaskId;
+use apium_protocol::result::exception::ExceptionInfo;
+use apium_protocol::result::state::State;
+use apium_transport::backend::backend::ResultRecord;
+use apium_transport::broker::broker::SharedBroker;
+use apium_transport::broker::fleet::{FleetLimits, FleetRecord, FleetTopic};
+use apium_transport::clock::Clock;
+use apium_transport::error::Result;
+use tokio::sync::Notify;
+
+use crate::backends::Backends;
+use crate::control::consumed_queues::{ConsumedQueues, PauseRecord};
+use crate::pipeline::complete::outage::Outage;
+use crate::runs::registry::Runs;
+use crate::runs::revoked::{RevokedTasks, stamp_key};
+use crate::service::Stopping;
+
+/// How many records are written at once, and of how many tasks the state is read at once.
+const BATCH: usize = 1_000;
+/// How many queues may be paused at once.
+const MOST_PAUSED: usize = 10_000;
+/// How long a worker that stops tries to write what it has not.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The shared records, as a worker uses them.
+pub(crate) struct SharedRecords {
+    pub(crate) broker: SharedBroker,
+    pub(crate) clock: Clock,
+    pub(crate) revoked: Arc<RevokedTasks>,
+    pub(crate) queues: Arc<ConsumedQueues>,
+    /// `worker_revokes_max`, `worker_revoke_expires`.
+    pub(crate) limits: FleetLimits,
+    pub(crate) backends: Arc<Backends>,
+    pub(crate) policy: ResultPolicy,
+    pub(crate) runs: Arc<Runs>,
+    pub(crate) journal: Journal,
+}
+
+/// What is still to be done in the stores.
+#[derive(Default)]
+pub(crate) struct Journal {
+    pending: Mutex<Pending>,
+    wake: Notify,
+}
+
+#[derive(Default)]
+struct Pending {
+    ids: Vec<FleetRecord>,
+    stamps: Vec<FleetRecord>,
+    /// Tasks whose state becomes REVOKED unless somebody has them.
+    to_mark: Vec<TaskId>,
+}
+
+impl SharedRecords {
+    pub(crate) fn broker(&self) -> &SharedBroker {
+        &self.broker
+    }
+
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.journal.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The ids of revoked tasks, the oldest first.
+    pub(crate) fn revoked_ids(&self) -> Vec<Arc<str>> {
+        self.revoked.ids(self.clock.now())
+    }
+
+    /// Revokes tasks here, and has the stores told: their state becomes REVOKED, and if `is_to_write` is set they are
+    /// written for workers that start later.
+    pub(crate) fn revoke(&self, ids: &[TaskId], is_to_write: bool) {
+        let now = self.clock.now();
+        self.revoked.add_ids(ids.iter().map(|id| (id.as_str(), now)), now);
+        let mut pending = self.pending();
+        if is_to_write {
+            pending.ids.extend(ids.iter().map(|id| FleetRecord::new(id.as_str(), Json::NULL, now)));
+            keep_last(&mut pending.ids, self.limits.most);
+        }
+        pending.to_mark.extend(ids.iter().cloned());
+        keep_last(&mut pending.to_mark, self.limits.most);
+        drop(pending);
+        self.journal.wake.notify_one();
+    }
+
+    /// Revokes what has one of these stamps, as [`revoke`](Self::revoke).
+    pub(crate) fn revoke_stamps(&self, keys: Vec<String>, is_to_write: bool) {
+        let now = self.clock.now();
+        self.revoked.add_stamps(keys.iter().map(|key| (key, now)), now);
+        if is_to_write {
+            let mut pending = self.pending();
+            pending.stamps.extend(keys.into_iter().map(|key| FleetRecord::new(key, Json::NULL, now)));
+            keep_last(&mut pending.stamps, self.limits.most);
+            drop(pending);
+            self.journal.wake.notify_one();
+        }
+    }
+
+    /// Takes over ids that another worker knows to be revoked. They are not written: whoever heard the revoke did that.
+    /// Returns how many are new.
+    pub(crate) fn merge_revoked(&self, ids: Vec<String>) -> usize {
+        let now = self.clock.now();
+        self.revoked.add_ids(ids.iter().map(|id| (id, now)), now)
+    }
+
+    /// Reads what all workers share.
+    pub(crate) async fn load(&self) -> Result<()> {
+        let Some(fleet) = self.broker.fleet() else { return Ok(()) };
+        let ids = fleet.list(FleetTopic::RevokedTasks, None, self.limits).await?;
+        let stamps = fleet.list(FleetTopic::RevokedStamps, None, self.limits).await?;
+        let paused = fleet.list(FleetTopic::PausedQueues, None, paused_limits()).await?;
+        let now = self.clock.now();
+        self.revoked.add_ids(ids.iter().map(|record| (&record.key, record.at)), now);
+        self.revoked.add_stamps(stamps.iter().map(|record| (read_stamp(&record.key), record.at)), now);
+        let pause = |record: FleetRecord| {
+            let value: PauseRecord = record.value.decode().unwrap_or_default();
+            (record.key, (value, record.at))
+        };
+        self.queues.set_paused(paused.into_iter().map(pause).collect::<BTreeMap<_, _>>());
+        Ok(())
+    }
+
+    /// As [`load`](Self::load). While the broker cannot be reached, it tries again. What cannot be read at all is
+    /// logged, and the worker goes on without it.
+    pub(crate) async fn load_until_read(&self) {
+        let mut outage = Outage::default();
+        loop {
+            let began = tokio::time::Instant::now();
+            match self.load().await {
+                Ok(()) => return,
+                Err(error) if error.is_retryable() => {
+                    let pause = outage.pause(&error, began);
+                    if outage.warns() {
+                        tracing::warn!(error = %with_causes(&error), "could not read which tasks are revoked; trying again until it works");
+                    }
+                    tokio::time::sleep(pause).await;
+                }
+                Err(error) => {
+                    tracing::error!(error = %with_causes(&error), "could not read which tasks are revoked and which queues are paused; the worker goes on without");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Pauses a queue here, and for workers that start later. Returns whether the broker keeps it.
+    pub(crate) async fn pause(&self, queue: String, record: PauseRecord) -> Result<bool> {
+        let now = self.clock.now();
+        self.queues.pause(queue.clone(), record.clone(), now);
+        let Some(fleet) = self.broker.fleet() else { return Ok(false) };
+        let value = Json::from_serialize(&record).unwrap_or(Json::NULL);
+        let records = vec![FleetRecord::new(queue, value, now)];
+        fleet.put(FleetTopic::PausedQueues, records, paused_limits()).await?;
+        Ok(true)
+    }
+
+    /// Resumes a queue here, and for workers that start later.
+    pub(crate) async fn resume(&self, queue: String) -> Result<()> {
+        self.queues.resume(&queue);
+        if let Some(fleet) = self.broker.fleet() {
+            fleet.remove(FleetTopic::PausedQueues, &[queue]).await?;
+        }
+        Ok(())
+    }
+
+    /// Does in the stores what is to be done, until it is asked to stop; then what is left, if the stores answer.
+    pub(crate) async fn serve(self: Arc<Self>, mut stopping: Stopping) {
+        let mut outage = Outage::default();
+        loop {
+            let began = tokio::time::Instant::now();
+            let written = self.write().await;
+            tokio::select! {
+                biased;
+                () = stopping.wait() => break,
+                () = async {
+                    match written {
+                        Ok(()) => {
+                            outage = Outage::default();
+                            self.mark().await;
+                            self.journal.wake.notified().await;
+                        }
+                        Err(error) => {
+                            let pause = outage.pause(&error, began);
+                            if outage.warns() {
+                                tracing::warn!(error = %with_causes(&error), "could not write which tasks are revoked; trying again until it works");
+                            }
+                            tokio::time::sleep(pause).await;
+                        }
+                    }
+                } => {}
+            }
+        }
+        let flushed = async {
+            if self.write().await.is_ok() {
+                self.mark().await;
+            }
+        };
+        if tokio::time::timeout(FLUSH_TIMEOUT, flushed).await.is_err() {
+            tracing::warn!("the last revokes were not written before the worker stopped");
+        }
+    }
+
+    /// Writes revokes for workers that start later. What fails is tried again by the next call, if that may help.
+    async fn write(&self) -> Result<()> {
+        let Some(fleet) = self.broker.fleet() else {
+            let mut pending = self.pending();
+            (pending.ids, pending.stamps) = (Vec::new(), Vec::new());
+            return Ok(());
+        };
+        for topic in [FleetTopic::RevokedTasks, FleetTopic::RevokedStamps] {
+            loop {
+                let batch = {
+                    let mut pending = self.pending();
+                    let records = records_of(&mut pending, topic);
+                    let count = records.len().min(BATCH);
+                    records.drain(..count).collect::<Vec<_>>()
+                };
+                if batch.is_empty() {
+                    break;
+                }
+                match fleet.put(topic, batch.clone(), self.limits).await {
+                    Ok(0) => {}
+                    Ok(dropped) => {
+                        let topic = topic.name();
+                        tracing::warn!(
+                            dropped,
+                            topic,
+                            most = self.limits.most,
+                            "the oldest records were dropped, since there are too many (worker_revokes_max)"
+                        );
+                    }
+                    Err(error) if error.is_retryable() => {
+                        let mut pending = self.pending();
+                        let records = records_of(&mut pending, topic);
+                        records.splice(..0, batch);
+                        keep_last(records, self.limits.most);
+                        return Err(error);
+                    }
+                    Err(error) => {
+                        tracing::error!(error = %with_causes(&error), revokes = batch.len(), "could not write which tasks are revoked; workers that start later run them");
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Stores REVOKED for revoked tasks that nobody has, as Celery does: those of which nothing is stored, or that they
+    /// wait. A result that comes all the same replaces it.
+    async fn mark(&self) {
+        loop {
+            let ids: Vec<TaskId> = {
+                let mut pending = self.pending();
+                let count = pending.to_mark.len().min(BATCH);
+                pending.to_mark.drain(..count).collect()
+            };
+            if ids.is_empty() {
+                return;
+            }
+            let Some(backend) = self.backends.app() else { continue };
+            let Some(stored) = backend.stored() else { continue };
+            let marked = async {
+                let documents = stored.fetch(&ids).await?;
+                let active = self.runs.active();
+                let runs = |id: &TaskId| active.iter().any(|run| run.id() == Some(id));
+                let waits = |state: &State| matches!(state.as_str(), "PENDING" | "RECEIVED" | "RETRY" | "REJECTED");
+                let now = self.clock.now();
+                let records = ids.iter().zip(documents).filter(|(id, document)| {
+                    document.as_ref().is_none_or(|document| waits(&document.state)) && !runs(id)
+                });
+                let records = records.map(|(id, _)| {
+                    let failure = Failure::from_exception(ExceptionInfo::task_revoked("revoked"));
+                    let update = ResultUpdate::of_failure(State::Revoked, &failure);
+                    let document = other_task_document(id.clone(), update, &self.policy, now);
+                    ResultRecord::new(document).kept_for(self.policy.ttl)
+                });
+                let records: Vec<_> = records.collect();
+                if !records.is_empty() {
+                    backend.store(records).await?;
+                }
+                Ok::<_, apium_transport::error::Error>(())
+            };
+            if let Err(error) = marked.await {
+                tracing::warn!(error = %with_causes(&error), tasks = ids.len(), "could not store REVOKED for revoked tasks; it is stored when their messages come");
+            }
+        }
+    }
+}
+
+fn records_of(pending: &mut Pending, topic: FleetTopic) -> &mut Vec<FleetRecord> {
+    if topic == FleetTopic::RevokedTasks { &mut pending.ids } else { &mut pending.stamps }
+}
+
+fn paused_limits() -> FleetLimits {
+    FleetLimits::new(MOST_PAUSED, None)
+}
+
+/// The key of a stamp as this worker writes it: two spellings of a value are one.
+fn read_stamp(key: &str) -> String {
+    let read = key.split_once('=').and_then(|(header, value)| Some((header, Json::from_text(value).ok()?)));
+    read.map_or_else(|| key.to_owned(), |(header, value)| stamp_key(header, &value))
+}
+
+/// Drops the first of too many.
+fn keep_last<T>(items: &mut Vec<T>, most: usize) {
+    if items.len() > most {
+        items.drain(..items.len() - most);
+    }
+}
