@@ -26,6 +26,7 @@ use crate::config::table::Config;
 use crate::config::value::Value;
 use crate::context::state_map::StateMap;
 use crate::error::{Error, ErrorKind, Result};
+use crate::observe::app_observer::{AppObserver, AppObservers};
 use crate::options::call_options::CallOptions;
 use crate::publish::layer::{PublishLayer, SharedPublishLayer};
 use crate::publish::producer::ProducerPool;
@@ -51,6 +52,7 @@ pub struct AppBuilder {
     routes: Vec<Route>,
     queues: Vec<Queue>,
     layers: Vec<SharedPublishLayer>,
+    observers: Vec<Arc<dyn AppObserver>>,
     clock: Clock,
     eager_runner: Option<Arc<dyn EagerRunner>>,
     first_error: Option<Error>,
@@ -112,6 +114,7 @@ impl AppBuilder {
             routes: Vec::new(),
             queues: Vec::new(),
             layers: Vec::new(),
+            observers: Vec::new(),
             clock: Clock::system(),
             eager_runner: None,
             first_error: None,
@@ -235,6 +238,12 @@ impl AppBuilder {
         self
     }
 
+    /// Adds an observer of what is published (Celery's signals `before_task_publish` and `after_task_publish`).
+    pub fn observer(mut self, observer: impl AppObserver) -> Self {
+        self.observers.push(Arc::new(observer));
+        self
+    }
+
     /// The clock (default: the machine's). Tests give one that they can set.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
@@ -284,6 +293,7 @@ impl AppBuilder {
             broker,
             router,
             layers: self.layers,
+            observers: AppObservers::start(self.observers)?,
             config: config.clone(),
         });
         Ok(App::new(AppParts {

@@ -7,6 +7,7 @@ use tokio::sync::watch;
 
 use crate::health::health::WorkerHealth;
 use crate::health::probes::Probes;
+use crate::observe::services::EventServices;
 use crate::pipeline::completion::Completion;
 use crate::pipeline::process::Process;
 use crate::pipeline::task_run::TaskLabel;
@@ -28,6 +29,9 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often a warm stop looks whether its runs wait for a store that is away.
 const WAITS_INTERVAL: Duration = Duration::from_millis(100);
 
+/// How long observers of the program have for what they were not told yet.
+const OBSERVERS_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// The services of a worker that runs.
 pub(crate) struct RunningWorker {
     pub(crate) process: Arc<Process>,
@@ -40,6 +44,8 @@ pub(crate) struct RunningWorker {
     /// Looks for other workers of the same name.
     pub(crate) duplicate_node: Service,
     pub(crate) consume: Service,
+    /// Send events. They stop when nothing happens any more.
+    pub(crate) events: EventServices,
     /// Show the health. They stop last.
     pub(crate) probes: Probes,
     pub(crate) health: Arc<WorkerHealth>,
@@ -60,6 +66,7 @@ impl RunningWorker {
     pub(crate) async fn serve(mut self) -> StopReport {
         let StopRequest { kind, cause } = self.requested_or_fault().await;
         tracing::info!(?kind, ?cause, "the worker stops");
+        self.process.observer.shutting_down(kind);
         let counts = &self.process.counts;
         let before = counts.finished();
         let switch = self.switch.clone();
@@ -112,6 +119,7 @@ impl RunningWorker {
                 ended = self.timer.until_ended() => ended,
                 ended = self.consume.until_ended() => ended,
                 ended = self.duplicate_node.until_ended() => ended,
+                ended = self.events.until_ended() => ended,
                 ended = self.probes.until_ended() => ended,
             }
         };
@@ -231,6 +239,8 @@ impl RunningWorker {
             // Dropping a service aborts it.
             return;
         }
+        self.events.stop().await;
+        self.process.observer.shutdown(OBSERVERS_TIMEOUT).await;
         if let Some(watchdog) = self.watchdog {
             watchdog.stop();
         }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::time::Duration;
 
 use apium_protocol::codecs::accept::Accept;
 use apium_protocol::codecs::codecs::Codecs;
@@ -44,6 +45,9 @@ pub(crate) struct AppParts {
     pub(crate) producers: ProducerPool,
     pub(crate) blocking: Blocking,
 }
+
+/// How long observers of the app have for what they were not told yet, when it is closed.
+const OBSERVERS_TIMEOUT: Duration = Duration::from_secs(1);
 
 static INSTALLED: RwLock<Option<App>> = RwLock::new(None);
 
@@ -175,6 +179,7 @@ impl App {
     /// # Errors
     /// [`ErrorKind::Backend`] for the first that could not be closed. The others are closed too.
     pub async fn close(&self) -> Result<()> {
+        self.publisher().observers().close(OBSERVERS_TIMEOUT).await;
         let mut outcome = self.broker().close().await;
         for backend in self.backends() {
             outcome = outcome.and(backend.close().await);

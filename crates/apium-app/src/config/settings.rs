@@ -296,7 +296,8 @@ pub(crate) const ONLY_CELERYS: &[(&[&str], &str)] = &[
     (&["beat_*"], "there is no scheduler; Celery's beat can send to the workers"),
     (&["imports", "include"], "tasks are a part of the program, and found when it starts"),
     (&["control_*", "worker_enable_remote_control", "worker_state_db"], "there is no remote control"),
-    (&["event_*", "worker_send_task_events", "task_send_sent_event"], "there are no events"),
+    (&["event_queue_*"], "a monitor opens a queue of its own, which goes with it"),
+    (&["event_serializer"], "events are written as JSON, and read in JSON"),
     (
         &["result_serializer", "result_compression", "result_accept_content"],
         "results are written as JSON, and all of Celery's forms but pickle are read",

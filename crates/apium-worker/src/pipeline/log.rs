@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use apium_app::context::request::Request;
 use apium_app::failure::Failure;
+use apium_app::observe::trace_context;
 use apium_app::retry::policy::NextRun;
 use apium_app::task::registered::RegisteredTask;
 use apium_protocol::error::with_causes;
@@ -27,7 +28,9 @@ use crate::pool::guard::Panicked;
 /// The span of a run. What a task logs is inside it, and so carries the task's name and id. It is an error span, so
 /// that it exists at every log level.
 pub(crate) fn span(task: &str, request: &Request) -> tracing::Span {
-    tracing::error_span!("task", name = task, id = &*id(request))
+    let span = tracing::error_span!("task", name = task, id = &*id(request));
+    trace_context::set_parent(&span, &request.headers);
+    span
 }
 
 fn id(request: &Request) -> Cow<'_, str> {

@@ -22,6 +22,7 @@ use crate::follow_up::failed_chords::fail_chords;
 use crate::limits::aborts;
 use crate::limits::result_size::{LargeResult, ResultSizes, SizeCheck, size_of_failure};
 use crate::limits::time_limit::{Limits, UnseenSoftLimits};
+use crate::observer::Observer;
 use crate::outcome::RunOutcome;
 use crate::pipeline::completer::Completer;
 use crate::pipeline::completion::{Completion, CompletionStatus, Instead, RefusedDelivery};
@@ -50,6 +51,7 @@ pub(crate) struct Process {
     pub(crate) states: StateMap,
     pub(crate) clock: Clock,
     pub(crate) counts: Counts,
+    pub(crate) observer: Arc<Observer>,
     pub(crate) unseen_soft_limits: UnseenSoftLimits,
     pub(crate) result_sizes: ResultSizes,
     pub(crate) errbacks: ErrbackRunner,
@@ -74,13 +76,16 @@ impl Process {
         let mut task_runs = Vec::with_capacity(deliveries.len());
         let (mut completions, mut not_accepted) = (Vec::new(), Vec::new());
         for delivery in deliveries {
-            let receipt = delivery.receipt.clone();
+            let (receipt, queue) = (delivery.receipt.clone(), delivery.queue.clone());
             // The fetching loop calls this. A panic that nothing expects costs one message, and not the loop.
             let admission = guarded(|| self.intake.admit(delivery, source, now));
             match admission.unwrap_or_else(|panicked| Admission::Refuse(RefusedDelivery::panicked(receipt, &panicked)))
             {
                 Admission::Run(task_run) => task_runs.push(task_run),
-                Admission::Delay(due, task_run) => not_accepted.extend(self.run_queue.push_delayed(due, task_run)),
+                Admission::Delay(due, task_run) => {
+                    self.observer.received(&task_run);
+                    not_accepted.extend(self.run_queue.push_delayed(due, task_run));
+                }
                 // A slot ends it, as the chord may have errbacks.
                 Admission::Expired(task_run) if task_run.is_part() && task_run.crashes == 0 => {
                     not_accepted.extend(self.run_queue.push_without_run(task_run));
@@ -88,7 +93,7 @@ impl Process {
                 Admission::Expired(task_run) => completions.push(self.expire_at_intake(&task_run)),
                 Admission::CrashLoop(task_run) => not_accepted.extend(self.run_queue.push_without_run(task_run)),
                 Admission::Refuse(mut refused) => {
-                    log::refused(&refused);
+                    self.observer.refused(&refused, &queue);
                     // Where there is no backend the broker may be asked to store it, and would refuse.
                     let stores = self.backends.of(refused.task.as_deref().unwrap_or_default()).is_some();
                     refused.record = refused.record.filter(|_| stores);
@@ -104,7 +109,7 @@ impl Process {
                 Completion::delay(&task_run, turn)
             }));
         }
-        task_runs.iter().for_each(log::received);
+        task_runs.iter().for_each(|task_run| self.observer.received(task_run));
         self.completer.submit_all(completions);
         not_accepted.extend(self.run_queue.push(task_runs));
         not_accepted
@@ -116,7 +121,7 @@ impl Process {
         let steps = AssertUnwindSafe(self.run_steps(task_run, timer, progress)).catch_unwind();
         let Err(panic) = steps.await else { return };
         let panicked = Panicked::of(&*panic);
-        log::panicked(task_run, &panicked);
+        self.observer.panicked(task_run, &panicked);
         if !progress.is_concluded.swap(true, Ordering::Relaxed) {
             if let Some(failed) = self.settler.panicked(task_run, &panicked, self.clock.now()) {
                 self.completer.submit_and_wait(failed).await;
@@ -132,8 +137,8 @@ impl Process {
         let (now, took) = (self.clock.now(), start.began.elapsed());
         let (children, unsent) = (start.ctx.children(), start.ctx.unsent_additions());
         let end = RunEnd { now, took, children, unsent, delivery: task_run.delivery_in_run() };
-        let (mut completion, verdict) = self.conclude(task_run, outcome, end.clone());
-        let large = self.provide_instead(&mut completion, task_run, &verdict, end);
+        let (mut completion, verdict) = self.conclude(task_run, outcome, end.clone(), &start.span);
+        let large = self.provide_instead(&mut completion, task_run, &verdict, end, &start.span);
         if completion.may_have_errbacks() {
             // In a box, since few runs have any: the future of a slot is smaller without it.
             completion = Box::pin(self.after_errbacks(task_run, completion)).await;
@@ -143,8 +148,14 @@ impl Process {
     }
 
     /// Steps 3 to 5: what the outcome means, what follows, what is stored and how the delivery ends. Pure, but for
-    /// counters and log lines.
-    fn conclude(&self, task_run: &TaskRun, outcome: RunOutcome, end: RunEnd) -> (Completion, Verdict) {
+    /// counters and what the observer reports.
+    fn conclude(
+        &self,
+        task_run: &TaskRun,
+        outcome: RunOutcome,
+        end: RunEnd,
+        span: &tracing::Span,
+    ) -> (Completion, Verdict) {
         let random = &mut fastrand::Rng::new();
         let (now, took) = (end.now, end.took);
         let facts = task_run.facts(now);
@@ -152,10 +163,12 @@ impl Process {
         if facts.stores_errors() {
             verdict = self.within_size(task_run, verdict);
         }
-        let (verdict, planned) = self.follow.plan(task_run, verdict, &end);
+        // What follows is called in the span of the run.
+        let (verdict, planned) = span.in_scope(|| self.follow.plan(task_run, verdict, &end));
         let completion = self.settler.settle(task_run, &verdict, planned, end);
+        self.observer.leads_to(&completion.settlement);
         self.counts.add_run(&verdict, took);
-        log::ended(&task_run.task, &task_run.request, &verdict, took, now);
+        self.observer.ended(task_run, &verdict, took, now);
         (completion, verdict)
     }
 
@@ -191,15 +204,16 @@ impl Process {
         task_run: &TaskRun,
         verdict: &Verdict,
         end: RunEnd,
+        span: &tracing::Span,
     ) -> Option<LargeResult> {
         let Verdict::Succeeded(value) = verdict else { return None };
         let large = LargeResult::new(value.as_bytes().len())?;
-        let (refused, task_run) = (large.clone(), task_run.clone());
-        let (follow, settler) = (self.follow.clone(), self.settler.clone());
+        let (refused, task_run, span) = (large.clone(), task_run.clone(), span.clone());
+        let (follow, settler, observer) = (self.follow.clone(), self.settler.clone(), self.observer.clone());
         completion.instead = Some(Instead(Box::new(move |error| {
             let verdict = Verdict::Failed { failure: refused.set_refused(error), why: FailureReason::TooLarge };
-            let (verdict, planned) = follow.plan(&task_run, verdict, &end);
-            log::ended(&task_run.task, &task_run.request, &verdict, end.took, end.now);
+            let (verdict, planned) = span.in_scope(|| follow.plan(&task_run, verdict, &end));
+            observer.ended(&task_run, &verdict, end.took, end.now);
             settler.settle(&task_run, &verdict, planned, end)
         })));
         Some(large)
@@ -293,6 +307,7 @@ impl Process {
         if let Some(timer) = timer {
             timer.set_task(&task_run.task.name, task_run.request.id());
         }
+        self.observer.started(task_run);
         let span = log::span(&task_run.task.name, &task_run.request);
         Some(RunStart { ctx: self.context(task_run, limits), limits, began: Instant::now(), span })
     }
@@ -328,7 +343,7 @@ impl Process {
     fn end_without_run(&self, task_run: &TaskRun, outcome: RunOutcome, delivery: DeliveryState) -> Completion {
         let end =
             RunEnd { now: self.clock.now(), took: Duration::ZERO, children: Vec::new(), unsent: Vec::new(), delivery };
-        self.conclude(task_run, outcome, end).0
+        self.conclude(task_run, outcome, end, &tracing::Span::none()).0
     }
 
     fn context(&self, task_run: &TaskRun, limits: Limits) -> Ctx {

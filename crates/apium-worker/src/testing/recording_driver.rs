@@ -7,10 +7,12 @@ use apium_protocol::json::text::Json;
 use apium_transport::address::Address;
 use apium_transport::backend::backend::SharedBackend;
 use apium_transport::backend::chord::FailedPart;
+use apium_transport::broker::broadcast::Broadcast;
 use apium_transport::broker::broker::{Broker, BrokerCapabilities, SharedBroker};
 use apium_transport::broker::consumer::{ConsumeSpec, Consumer, Delivery};
 use apium_transport::broker::dead_set::DeadSet;
 use apium_transport::broker::demand::Demand;
+use apium_transport::broker::fleet::FleetRecords;
 use apium_transport::broker::follow_ups::{ChordContinuation, FollowUps};
 use apium_transport::broker::outgoing::Outgoing;
 use apium_transport::broker::queue_admin::QueueAdmin;
@@ -93,6 +95,14 @@ impl Broker for RecordingBroker {
 
     fn dead(&self) -> Option<&dyn DeadSet> {
         self.inner.dead()
+    }
+
+    fn broadcast(&self) -> Option<&dyn Broadcast> {
+        self.inner.broadcast()
+    }
+
+    fn fleet(&self) -> Option<&dyn FleetRecords> {
+        self.inner.fleet()
     }
 
     fn health(&self) -> Health {
