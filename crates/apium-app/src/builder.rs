@@ -18,7 +18,6 @@ use crate::app::app::{App, AppParts};
 use crate::app::blocking::Blocking;
 use crate::app::defaults::{self, AppDefaults};
 use crate::app::eager_runner::EagerRunner;
-use crate::app::lamport_clock::LamportClock;
 use crate::app::no_broker::NoBroker;
 use crate::builtin_tasks::BUILTIN_TASKS;
 use crate::config::route_table::RouteTable;
@@ -27,6 +26,7 @@ use crate::config::table::Config;
 use crate::config::value::Value;
 use crate::context::state_map::StateMap;
 use crate::error::{Error, ErrorKind, Result};
+use crate::observe::app_observer::{AppObserver, AppObservers};
 use crate::options::call_options::CallOptions;
 use crate::publish::layer::{PublishLayer, SharedPublishLayer};
 use crate::publish::producer::ProducerPool;
@@ -52,6 +52,7 @@ pub struct AppBuilder {
     routes: Vec<Route>,
     queues: Vec<Queue>,
     layers: Vec<SharedPublishLayer>,
+    observers: Vec<Arc<dyn AppObserver>>,
     clock: Clock,
     eager_runner: Option<Arc<dyn EagerRunner>>,
     first_error: Option<Error>,
@@ -113,6 +114,7 @@ impl AppBuilder {
             routes: Vec::new(),
             queues: Vec::new(),
             layers: Vec::new(),
+            observers: Vec::new(),
             clock: Clock::system(),
             eager_runner: None,
             first_error: None,
@@ -236,6 +238,12 @@ impl AppBuilder {
         self
     }
 
+    /// Adds an observer of what is published (Celery's signals `before_task_publish` and `after_task_publish`).
+    pub fn observer(mut self, observer: impl AppObserver) -> Self {
+        self.observers.push(Arc::new(observer));
+        self
+    }
+
     /// The clock (default: the machine's). Tests give one that they can set.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
@@ -285,6 +293,7 @@ impl AppBuilder {
             broker,
             router,
             layers: self.layers,
+            observers: AppObservers::start(self.observers)?,
             config: config.clone(),
         });
         Ok(App::new(AppParts {
@@ -299,7 +308,6 @@ impl AppBuilder {
             eager_runner: self.eager_runner,
             producers: ProducerPool::new(&config),
             blocking: Blocking::default(),
-            lamport_clock: LamportClock::default(),
         }))
     }
 

@@ -13,6 +13,7 @@ pub mod events;
 pub mod failure;
 mod failure_of_error;
 pub mod macro_support;
+pub mod observe;
 pub mod options;
 pub mod publish;
 pub mod result;

@@ -86,6 +86,9 @@ macro_rules! options {
     store_errors_even_if_ignored "Whether failures are stored although results are ignored."
         attribute(Flag) task(Option<bool>) annotation(bool) resolved(task_store_errors_even_if_ignored: bool = false)
         default("false");
+    send_events "Whether a worker that sends events of tasks sends those of this task."
+        attribute(Flag) task(Option<bool>) annotation(bool) effective_only(bool = true)
+        default("true");
     resultrepr_maxsize "How many characters of a result are logged."
         attribute(Count) task(Option<usize>) annotation(usize) effective_only(usize = 1024)
         default("1024");

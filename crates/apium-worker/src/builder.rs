@@ -22,6 +22,9 @@ use crate::health::node_name;
 use crate::health::probes::ProbeOptions;
 use crate::launch::{AppResources, ControlOptions, WorkerOptions, launch};
 use crate::layer::{WorkLayer, WorkLayers};
+use crate::observe::heartbeat::HeartbeatPace;
+use crate::observe::services::EventOptions;
+use crate::observe::worker_observer::{ObserversOfApp, WorkerObserver};
 use crate::pool::kind::PoolKind;
 use crate::shutdown::kind::{StopCause, StopKind};
 use crate::shutdown::report::StopReport;
@@ -53,6 +56,10 @@ impl AppWorker for App {
             remote_control: None,
             mingles: true,
             commands: OwnCommands::default(),
+            task_events: None,
+            pace: HeartbeatPace::default(),
+            gossip: true,
+            observers: Vec::new(),
         }
     }
 }
@@ -72,6 +79,10 @@ pub struct WorkerBuilder {
     remote_control: Option<bool>,
     mingles: bool,
     commands: OwnCommands,
+    task_events: Option<bool>,
+    pace: HeartbeatPace,
+    gossip: bool,
+    observers: Vec<Arc<dyn WorkerObserver>>,
 }
 
 impl WorkerBuilder {
@@ -173,6 +184,40 @@ impl WorkerBuilder {
         self
     }
 
+    /// Whether events of tasks are sent, for monitors (Celery: `-E`, `worker_send_task_events`). They can be switched on
+    /// and off while the worker runs.
+    pub fn task_events(mut self, yes: bool) -> Self {
+        self.task_events = Some(yes);
+        self
+    }
+
+    /// How often the worker sends a heartbeat to monitors (Celery: `--heartbeat-interval`, there 2 s). Without this it
+    /// sends one every 2 s while somebody listens or events of tasks are sent, and one a minute otherwise. An interval
+    /// below 0.1 s counts as 0.1 s.
+    pub fn heartbeat_interval(mut self, interval: Duration) -> Self {
+        self.pace = HeartbeatPace::Every(interval.max(Duration::from_millis(100)));
+        self
+    }
+
+    /// Sends no heartbeats, so that monitors see the worker by its tasks only (Celery: `--without-heartbeat`).
+    pub fn without_heartbeat(mut self) -> Self {
+        self.pace = HeartbeatPace::Never;
+        self
+    }
+
+    /// Does not answer elections of Celery's workers (Celery: `--without-gossip`). An election among them then ends only
+    /// when they take this worker for dead.
+    pub fn without_gossip(mut self) -> Self {
+        self.gossip = false;
+        self
+    }
+
+    /// Adds an observer of this worker (Celery's signals), behind those of the app.
+    pub fn observer(mut self, observer: impl WorkerObserver) -> Self {
+        self.observers.push(Arc::new(observer));
+        self
+    }
+
     /// Starts the worker in the background of this runtime. When this returns, the worker consumes. While the broker
     /// cannot be reached, this waits and tries again. When it is cancelled, nothing is left running.
     ///
@@ -202,6 +247,12 @@ impl WorkerBuilder {
                 mingles: self.mingles,
                 own: OwnCommands::of(&self.app).with(self.commands),
             },
+            events: EventOptions {
+                of_tasks: self.task_events.unwrap_or(config.worker_send_task_events),
+                pace: self.pace,
+                gossip: self.gossip,
+            },
+            observers: self.observers,
             watched: true,
             buckets: HashMap::new(),
         };
@@ -262,6 +313,7 @@ pub(crate) fn app_resources(app: &App) -> AppResources {
         codecs: app.codecs().clone(),
         accept: app.accept().clone(),
         layers: WorkLayers::of(app),
+        observers: ObserversOfApp::of(app),
         backends: Arc::new(Backends::new(
             app.backend().cloned(),
             app.registry().iter().filter_map(own_backend).collect::<HashMap<_, _>>(),

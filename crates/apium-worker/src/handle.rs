@@ -59,7 +59,18 @@ impl WorkerHandle {
         self.process.executor.pools.leaked()
     }
 
-    /// Where health probes are answered, when they are: the port is the real one when 0 was asked for.
+    /// Sends events of tasks from now on (Celery: `enable_events`). Returns whether they were off.
+    pub fn enable_task_events(&self) -> bool {
+        self.process.observer.events_switch().enable()
+    }
+
+    /// Sends no more events of tasks (Celery: `disable_events`), also in a worker that was started to send them. Returns
+    /// whether they were on.
+    pub fn disable_task_events(&self) -> bool {
+        self.process.observer.events_switch().disable()
+    }
+
+    /// Where health probes and metrics are answered, when they are: the port is the real one when 0 was asked for.
     pub fn health_address(&self) -> Option<SocketAddr> {
         self.listens
     }

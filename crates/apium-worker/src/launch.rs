@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use apium_app::app::early_acks::early_ack_note;
-use apium_app::app::lamport_clock::LamportClock;
 use apium_app::config::prefetch::PrefetchMultiplier;
 use apium_app::context::state_map::StateMap;
 use apium_app::error::{Error, ErrorKind, Result};
+use apium_app::observe::custom_event::SharedEventSink;
 use apium_app::publish::publisher::Publisher;
 use apium_app::task::registry::Registry;
 use apium_protocol::codecs::accept::Accept;
@@ -24,7 +24,6 @@ use crate::backends::Backends;
 use crate::consume::Consume;
 use crate::control::consumed_queues::ConsumedQueues;
 use crate::control::controlled::Controlled;
-use crate::control::events_switch::EventsSwitch;
 use crate::control::own_commands::OwnCommands;
 use crate::control::requests::Requests;
 use crate::control::service::{ControlService, mailbox_spec};
@@ -40,6 +39,12 @@ use crate::limits::rate_limit::Bucket;
 use crate::limits::result_size::ResultSizes;
 use crate::limits::stopped_time::RunClock;
 use crate::limits::time_limit::UnseenSoftLimits;
+use crate::observe::event_queue::EventQueue;
+use crate::observe::metrics::Metrics;
+use crate::observe::metrics_page::MetricsPage;
+use crate::observe::services::{EventOptions, EventServices};
+use crate::observe::worker_observer::{WorkerObserver, WorkerObservers};
+use crate::observer::Observer;
 use crate::pipeline::completer::Completer;
 use crate::pipeline::errback_runner::{self, ErrbackRunner};
 use crate::pipeline::executor::Executor;
@@ -79,6 +84,8 @@ pub(crate) struct AppResources {
     /// Layers around every run of the app.
     pub(crate) layers: Vec<Arc<dyn WorkLayer>>,
     pub(crate) backends: Arc<Backends>,
+    /// Observers of every worker of the app.
+    pub(crate) observers: Vec<Arc<dyn WorkerObserver>>,
 }
 
 /// What a worker does about remote control.
@@ -104,6 +111,9 @@ pub(crate) struct WorkerOptions {
     pub(crate) settle_timeout: Duration,
     pub(crate) probes: ProbeOptions,
     pub(crate) control: ControlOptions,
+    pub(crate) events: EventOptions,
+    /// Observers of this worker, behind those of the app.
+    pub(crate) observers: Vec<Arc<dyn WorkerObserver>>,
     /// Whether a watchdog names the tasks that block the reactor.
     pub(crate) watched: bool,
     /// The state of rate limits that a worker before this one left. Only the test kit sets it: its workers are
@@ -117,7 +127,7 @@ pub(crate) struct WorkerOptions {
 /// # Errors
 /// A task that needs state which the app does not have, or has a soft limit that it cannot see; a queue that does not
 /// exist; a broker that refuses; probes that cannot be started.
-pub(crate) async fn launch(app: AppResources, mut options: WorkerOptions) -> Result<RunningWorker> {
+pub(crate) async fn launch(mut app: AppResources, mut options: WorkerOptions) -> Result<RunningWorker> {
     check_tasks(&app.registry, &app.states)?;
     let slots = if options.pool == PoolKind::Solo { 1 } else { options.concurrency.max(1) };
     options.control.own.check()?;
@@ -133,6 +143,10 @@ pub(crate) async fn launch(app: AppResources, mut options: WorkerOptions) -> Res
     spec.lease = config.worker_lease;
     let max_crashes = if counts_crashes { config.worker_max_crashes } else { 0 };
     let (broker, clock) = (app.publisher.broker().clone(), app.publisher.clock().clone());
+    let observer = Arc::new(observer(&app, &options)?);
+    observer.worker_init();
+    // Events of tasks' own go the way of the worker's.
+    app.states = app.states.with(SharedEventSink(observer.events.clone()));
     if !counts_crashes && config.worker_max_crashes > 0 {
         tracing::info!(broker = %broker.address(), "the broker counts no crashes: worker_max_crashes has no effect");
     }
@@ -155,7 +169,13 @@ pub(crate) async fn launch(app: AppResources, mut options: WorkerOptions) -> Res
     let beside = PoolSlot::unwatched(runs.beside().clone());
     let (registry, publisher) = (app.registry.clone(), app.publisher.clone());
     let errbacks = ErrbackRunner::new(executor.clone(), registry, publisher, app.states.clone(), beside);
-    let completer = Completer::new(broker.clone(), app.backends.clone(), Some(errbacks.clone()), faults.clone());
+    let completer = Completer::new(
+        broker.clone(),
+        app.backends.clone(),
+        Some(errbacks.clone()),
+        faults.clone(),
+        Some(observer.clone()),
+    );
     let results = app.backends.app().map(|backend| backend.address().clone());
     let standstill = app.states.get::<Standstill>().cloned();
     let process = Arc::new(build_pipeline(
@@ -163,10 +183,14 @@ pub(crate) async fn launch(app: AppResources, mut options: WorkerOptions) -> Res
         &options.node,
         (run_queue.clone(), runs),
         executor,
-        (completer.clone(), errbacks.clone()),
+        (completer.clone(), errbacks.clone(), observer.clone()),
     ));
     if let Some(standstill) = standstill {
         standstill.add_worker(&process);
+    }
+    if let Some(metrics) = observer.metrics.clone() {
+        let (node, queues) = (options.node.clone(), options.queues.clone());
+        probes.set_page(MetricsPage { node, queues, slots, metrics, process: process.clone(), broker: broker.clone() });
     }
     let registry = process.intake.registry.clone();
     let consume = Consume {
@@ -190,13 +214,16 @@ pub(crate) async fn launch(app: AppResources, mut options: WorkerOptions) -> Res
     let switch = StopSwitch::new();
     let (control, records) = start_control(&process, &queues, &options, switch.clone()).await;
     announce(&registry, &options, slots);
+    observer.worker_ready();
     // What lies in a broker that ends with the program is lost with it in any case.
     if let Some(note) = early_ack_note(&registry, &config).filter(|_| broker.capabilities().durable) {
         tracing::info!("{note}");
     }
     let (phase, phases) = watch::channel(Phase::Fetch);
     let node = options.node.clone();
+    let events = EventServices::start(options.events, &process, &broker, &clock);
     Ok(RunningWorker {
+        events,
         slots: Slots::start(&process, timers),
         completer: completer.start(),
         errbacks: errbacks.start(),
@@ -224,13 +251,31 @@ pub(crate) async fn launch(app: AppResources, mut options: WorkerOptions) -> Res
     })
 }
 
+/// The observer of the worker, with those who listen to it.
+fn observer(app: &AppResources, options: &WorkerOptions) -> Result<Observer> {
+    let sender = app.publisher.events().of_node(options.node.clone());
+    let observers = [&*app.observers, &*options.observers].concat();
+    let metrics = options.probes.listen.map(|_| Arc::new(Metrics::new(&app.registry)));
+    if let Some(metrics) = &metrics {
+        app.publisher.set_counter(metrics.clone());
+    }
+    Ok(Observer {
+        metrics,
+        publisher: app.publisher.clone(),
+        events: Arc::new(EventQueue::new(&sender, options.events.of_tasks)),
+        sender,
+        observers: WorkerObservers::start(&options.node, observers)?,
+        clock: app.publisher.clock().clone(),
+    })
+}
+
 /// The steps of a run.
 fn build_pipeline(
     app: AppResources,
     node: &Arc<str>,
     (run_queue, runs): (Arc<RunQueue>, Arc<Runs>),
     executor: Executor,
-    (completer, errbacks): (Completer, ErrbackRunner),
+    (completer, errbacks, observer): (Completer, ErrbackRunner, Arc<Observer>),
 ) -> Process {
     let config = app.publisher.config().clone();
     let registry = app.registry.clone();
@@ -265,6 +310,7 @@ fn build_pipeline(
         }),
         completer,
         states: app.states,
+        observer,
         backends: app.backends,
         counts: Counts::default(),
         unseen_soft_limits: UnseenSoftLimits::default(),
@@ -305,8 +351,8 @@ async fn start_control(
         queues: queues.clone(),
         records: records.clone(),
         stop,
-        clock: LamportClock::default(),
-        events: EventsSwitch::default(),
+        clock: publisher.lamport().clone(),
+        events: process.observer.events_switch(),
         own: options.control.own.clone(),
         pool: options.pool,
         multiplier: options.multiplier,

@@ -16,6 +16,8 @@ mod health;
 mod launch;
 pub mod layer;
 mod limits;
+pub mod observe;
+mod observer;
 pub mod outcome;
 mod pipeline;
 pub mod pool;

@@ -11,7 +11,7 @@ use apium_protocol::message::signature::Signature;
 
 use crate::pool::panics;
 use crate::runs::cancel::Cancelled;
-use crate::runs::revocation::Revocation;
+use crate::runs::revoke_reason::RevokeReason;
 
 /// How a run ended. Layers see it ([`Next::run`](crate::layer::Next::run)).
 #[derive(Debug)]
@@ -75,12 +75,12 @@ impl From<TaskResult<Json>> for RunOutcome {
     }
 }
 
-impl From<Revocation> for RunOutcome {
-    fn from(revocation: Revocation) -> Self {
+impl From<RevokeReason> for RunOutcome {
+    fn from(revocation: RevokeReason) -> Self {
         match revocation {
-            Revocation::Expired => Self::Expired,
-            Revocation::Revoked => Self::Revoked,
-            Revocation::Terminated(signal) => Self::Terminated { signal: signal.number() },
+            RevokeReason::Expired => Self::Expired,
+            RevokeReason::Revoked => Self::Revoked,
+            RevokeReason::Terminated(signal) => Self::Terminated { signal: signal.number() },
         }
     }
 }

@@ -7,6 +7,7 @@ use tokio::sync::watch;
 
 use crate::health::health::WorkerHealth;
 use crate::health::probes::Probes;
+use crate::observe::services::EventServices;
 use crate::pipeline::completion::Completion;
 use crate::pipeline::process::Process;
 use crate::pipeline::task_run::TaskLabel;
@@ -29,6 +30,9 @@ const CONTROL_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often a warm stop looks whether its runs wait for a store that is away.
 const WAITS_INTERVAL: Duration = Duration::from_millis(100);
 
+/// How long observers of the program have for what they were not told yet.
+const OBSERVERS_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// The services of a worker that runs.
 pub(crate) struct RunningWorker {
     pub(crate) process: Arc<Process>,
@@ -45,6 +49,8 @@ pub(crate) struct RunningWorker {
     pub(crate) control: Service,
     /// Writes revokes for workers that start later.
     pub(crate) records: Service,
+    /// Send events. They stop when nothing happens any more.
+    pub(crate) events: EventServices,
     /// Show the health. They stop last.
     pub(crate) probes: Probes,
     pub(crate) health: Arc<WorkerHealth>,
@@ -64,6 +70,7 @@ impl RunningWorker {
     pub(crate) async fn serve(mut self) -> StopReport {
         let StopRequest { kind, cause } = self.requested_or_fault().await;
         tracing::info!(?kind, ?cause, "the worker stops");
+        self.process.observer.shutting_down(kind);
         let counts = &self.process.counts;
         let before = counts.finished();
         let switch = self.switch.clone();
@@ -118,6 +125,7 @@ impl RunningWorker {
                 ended = self.duplicate_node.until_ended() => ended,
                 ended = self.control.until_ended() => ended,
                 ended = self.records.until_ended() => ended,
+                ended = self.events.until_ended() => ended,
                 ended = self.probes.until_ended() => ended,
             }
         };
@@ -240,6 +248,8 @@ impl RunningWorker {
             // Dropping a service aborts it.
             return;
         }
+        self.events.stop().await;
+        self.process.observer.shutdown(OBSERVERS_TIMEOUT).await;
         if let Some(watchdog) = self.watchdog {
             watchdog.stop();
         }

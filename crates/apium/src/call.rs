@@ -54,6 +54,7 @@ pub use apium_app::call::by_name::NamedCall;
 pub use apium_app::call::call::Call;
 pub use apium_app::call::class_calls::TaskCalls;
 pub use apium_app::canvas::node::IntoWireSignature;
+pub use apium_app::observe::app_observer::AppObserver;
 pub use apium_app::options::call_options::{CallOptions, Expires, RareOptions, When};
 pub use apium_app::options::priority::Priority;
 pub use apium_app::publish::layer::{PublishLayer, PublishNext};

@@ -100,7 +100,7 @@
 //! | [`canvas`] | signatures and workflows, with types and without |
 //! | [`result`] | results of tasks and groups, states, progress |
 //! | [`control`] | commands for workers, questions, revokes, paused queues; events, and the state of workers and tasks |
-//! | [`worker`](mod@worker) | `app.worker()`, its handle, how it stops, layers around a run (feature `worker`) |
+//! | [`worker`](mod@worker) | `app.worker()`, its handle, how it stops, layers and observers of runs (feature `worker`) |
 //! | [`config`] | every setting; queues, routes, and how publishing is tried again |
 //! | [`testing`] | `App::test()`: a memory broker and virtual time (feature `worker`) |
 //! | [`cli`] | the command line of a program (feature `cli`) |
@@ -122,6 +122,7 @@
 //! | `autodiscover` | yes | `#[task]` functions are registered without being named |
 //! | `msgpack`, `yaml` | yes | these serializers |
 //! | `compression` | yes | gzip, bzip2, lzma, brotli, zstd |
+//! | `otel` | no | the header `traceparent`: spans of OpenTelemetry go on from a call to its run |
 //! | `conformance` | no | the tests that every driver must pass, for authors of [`driver`]s |
 //!
 //! A program that only calls tasks can use `default-features = false` with the feature of its driver.

@@ -71,6 +71,8 @@ pub use apium_worker::builder::AppWorker;
 #[doc(no_inline)]
 pub use apium_worker::layer::AppWorkLayers;
 #[cfg(feature = "worker")]
+pub use apium_worker::observe::worker_observer::AppWorkerObservers;
+#[cfg(feature = "worker")]
 #[doc(no_inline)]
 pub use apium_worker::testing::builder::AppTest;
 #[doc(no_inline)]

@@ -1,4 +1,5 @@
-//! Running tasks: `app.worker()`, the handle of a running worker, how it stops, and layers around a run.
+//! Running tasks: `app.worker()`, the handle of a running worker, how it stops, layers around a run, and
+//! observers of it ([`WorkerObserver`]: Celery's signals).
 //!
 //! # Layers
 //!
@@ -44,6 +45,9 @@ pub use apium_transport::health::Health;
 pub use apium_worker::builder::{AppWorker, WorkerBuilder};
 pub use apium_worker::handle::WorkerHandle;
 pub use apium_worker::layer::{AppWorkLayers, Next, WorkLayer};
+pub use apium_worker::observe::worker_observer::{
+    AppWorkerObservers, ObservedTask, ObservedWorker, RefusedMessage, Revocation, WorkerObserver,
+};
 pub use apium_worker::outcome::RunOutcome;
 pub use apium_worker::pool::kind::PoolKind;
 pub use apium_worker::shutdown::kind::{StopCause, StopKind};

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::time::Duration;
 
 use apium_protocol::codecs::accept::Accept;
 use apium_protocol::codecs::codecs::Codecs;
@@ -15,7 +16,7 @@ use apium_transport::error::Result as TransportResult;
 
 use crate::app::blocking::Blocking;
 use crate::app::eager_runner::EagerRunner;
-use crate::app::lamport_clock::LamportClock;
+use crate::observe::lamport_clock::LamportClock;
 use crate::config::table::Config;
 use crate::context::current;
 use crate::context::state_map::StateMap;
@@ -44,8 +45,10 @@ pub(crate) struct AppParts {
     pub(crate) eager_runner: Option<Arc<dyn EagerRunner>>,
     pub(crate) producers: ProducerPool,
     pub(crate) blocking: Blocking,
-    pub(crate) lamport_clock: LamportClock,
 }
+
+/// How long observers of the app have for what they were not told yet, when it is closed.
+const OBSERVERS_TIMEOUT: Duration = Duration::from_secs(1);
 
 static INSTALLED: RwLock<Option<App>> = RwLock::new(None);
 
@@ -134,7 +137,7 @@ impl App {
 
     /// The logical clock of what it sends and receives as remote control and events (Celery: `app.clock`).
     pub fn lamport_clock(&self) -> &LamportClock {
-        &self.0.lamport_clock
+        self.0.publisher.lamport()
     }
 
     /// The drivers it may use.
@@ -182,6 +185,7 @@ impl App {
     /// # Errors
     /// [`ErrorKind::Backend`] for the first that could not be closed. The others are closed too.
     pub async fn close(&self) -> Result<()> {
+        self.publisher().observers().close(OBSERVERS_TIMEOUT).await;
         let mut outcome = self.broker().close().await;
         for backend in self.backends() {
             outcome = outcome.and(backend.close().await);

@@ -5,5 +5,4 @@ pub mod blocking;
 pub mod defaults;
 pub mod eager_runner;
 pub mod early_acks;
-pub mod lamport_clock;
 pub mod no_broker;

@@ -300,7 +300,6 @@ pub(crate) const ONLY_CELERYS: &[(&[&str], &str)] = &[
         &["control_queue_exclusive", "control_queue_durable", "event_queue_exclusive", "event_queue_durable"],
         "a queue of commands, replies or events belongs to who listens to it, and goes with it",
     ),
-    (&["worker_send_task_events", "task_send_sent_event"], "workers and callers send no events yet"),
     (&["worker_pool_restarts"], "tasks are a part of the program, so a restarted pool would run the same code"),
     (
         &["result_serializer", "result_compression", "result_accept_content"],

@@ -146,6 +146,8 @@ settings! {
         /// The wait before a retry that names none, for the whole app (Apium's own). Without it a retry by hand waits
         /// 1800 s, and an automatic one does not wait.
         task_default_retry_delay: Option<Duration> = None, "none";
+        /// Whether callers send the event `task-sent` for each message.
+        task_send_sent_event: bool = false, "false";
         /// Whether a call from inside a task takes the priority of that task.
         task_inherit_parent_priority: bool = false, "false";
         /// The priority of calls that have none. With 5, they are between `urgent` and `background` on every broker.
@@ -247,8 +249,10 @@ settings! {
         /// `test -f` (Apium's own).
         worker_ready_file: Option<String> = None, "none";
         /// Where the worker answers `GET /ready` and `GET /live` over HTTP, with 200 or 503 and one line of text;
-        /// `/live` is 200 for as long as the process answers (Apium's own).
+        /// `/live` is 200 for as long as the process answers. `GET /metrics` is a page for Prometheus (Apium's own).
         worker_health_listen: Option<SocketAddr> = None, "none";
+        /// Whether workers send events of tasks, for monitors (`-E`).
+        worker_send_task_events: bool = false, "false";
         /// How many revoked tasks are remembered at most, and how many revoked stamps; the oldest go (Celery: the
         /// variable `CELERY_WORKER_REVOKES_MAX`).
         worker_revokes_max: usize = 50_000, "50000";

@@ -7,6 +7,7 @@ use crate::context::current;
 use crate::context::request::Request;
 use crate::context::store_waits::StoreWait;
 use crate::error::Result;
+use crate::observe::trace_context;
 use crate::publish::layer;
 use crate::publish::policy::PublishPolicy;
 use crate::publish::publisher::Publisher;
@@ -58,6 +59,9 @@ impl Publisher {
     /// As [`pass_layers`](Self::pass_layers).
     #[doc(hidden)]
     pub fn pass_layers_after(&self, batch: &mut [Outgoing], parent: Option<&Request>) -> Result<()> {
+        if let Some(parent) = parent {
+            batch.iter_mut().for_each(|out| trace_context::inherit(&mut out.message.headers, &parent.headers));
+        }
         if self.layers().is_empty() {
             return Ok(());
         }

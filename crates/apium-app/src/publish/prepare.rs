@@ -20,6 +20,7 @@ use jiff::tz::TimeZone;
 use crate::context::current;
 use crate::context::request::Request;
 use crate::error::{Error, ErrorKind, Result};
+use crate::observe::trace_context;
 use crate::options::call_options::{CallOptions, Expires, RareOptions, When};
 use crate::options::priority::{Priority, may_have_words, write_numbers, write_numbers_behind};
 use crate::publish::policy::PublishPolicy;
@@ -165,6 +166,7 @@ impl Publisher {
         headers.stamped_headers = (!rare.stamps.is_empty()).then(|| rare.stamps.keys().cloned().collect());
         headers.stamps = std::mem::take(&mut rare.stamps);
         headers.extra = std::mem::take(&mut rare.headers);
+        trace_context::inject(&mut headers, false);
         let mut properties = Properties::default();
         properties.correlation_id = Some(id.shared());
         properties.reply_to = Some(rare.reply_to.take().unwrap_or_else(|| self.reply_to().clone()));

@@ -12,6 +12,7 @@ use bytes::Bytes;
 
 use crate::context::request::Request;
 use crate::error::{Error, ErrorKind, Result};
+use crate::observe::trace_context;
 use crate::options::call_options::CallOptions;
 use crate::publish::publisher::Publisher;
 use crate::retry::policy::NextRun;
@@ -45,6 +46,7 @@ impl Publisher {
         // RabbitMQ writes into these headers where a message was dead-lettered, and would drop the retry as a cycle.
         headers.extra.retain(|name, _| !name.starts_with("x-death") && !name.starts_with("x-first-death"));
         headers.extra.extend(next.headers.iter().map(|(name, value)| (name.clone(), value.clone())));
+        trace_context::inject(&mut headers, true);
         let mut properties = request.properties.clone();
         properties.priority = next.priority.or(properties.priority);
         properties.expiration = headers.expires.as_deref().and_then(|text| self.expiration(text));

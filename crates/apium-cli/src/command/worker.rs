@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 use std::str::FromStr;
+use std::time::Duration;
 
 use apium_app::config::settings::Settings;
 use apium_worker::builder::AppWorker;
@@ -40,9 +41,18 @@ pub(crate) struct Args {
     /// thread), solo (one task at a time) [default: async]
     #[arg(short = 'P', long, value_parser = PoolKind::from_str, value_name = "POOL")]
     pool: Option<PoolKind>,
-    /// Celery's option for task events; has no effect yet
+    /// Send events of tasks, for monitors
     #[arg(short = 'E', long)]
     task_events: bool,
+    /// How often to send a heartbeat to monitors, in seconds [default: 2 while somebody listens, else 60]
+    #[arg(long, value_name = "SECONDS", conflicts_with = "without_heartbeat")]
+    heartbeat_interval: Option<f64>,
+    /// Send no heartbeats: monitors see the worker by its tasks only
+    #[arg(long)]
+    without_heartbeat: bool,
+    /// Do not answer elections of Celery's workers
+    #[arg(long)]
+    without_gossip: bool,
     /// Messages fetched ahead: `auto` is as many as end in about 50 ms; a number is for each slot, and 0 is without
     /// limit [default: auto]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
@@ -100,7 +110,19 @@ pub(crate) async fn run(session: &Session, args: Args) -> Result<ExitCode> {
         worker = worker.pool(pool);
     }
     if args.task_events {
-        tracing::warn!("-E has no effect yet: this worker sends no task events");
+        worker = worker.task_events(true);
+    }
+    if let Some(seconds) = args.heartbeat_interval {
+        let interval = Duration::try_from_secs_f64(seconds).ok().filter(|interval| !interval.is_zero());
+        worker = worker.heartbeat_interval(interval.ok_or_else(|| {
+            CommandError::usage(format!("send heartbeats every {seconds} s: give seconds above 0, as 2 or 0.5"))
+        })?);
+    }
+    if args.without_heartbeat {
+        worker = worker.without_heartbeat();
+    }
+    if args.without_gossip {
+        worker = worker.without_gossip();
     }
     let report = worker.run().await?;
     Ok(ExitCode::from(report.exit_code()))

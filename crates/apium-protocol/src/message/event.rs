@@ -17,6 +17,9 @@ use crate::message::message::Message;
 /// The routing key of a batch of events of tasks.
 pub const BATCH_ROUTING_KEY: &str = "task.multi";
 
+/// The fields that every event has.
+const COMMON: [&str; 6] = ["hostname", "utcoffset", "pid", "clock", "timestamp", "type"];
+
 /// One event.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
@@ -46,6 +49,27 @@ impl Event {
     /// The field of this name, if it is there and not null.
     pub fn field(&self, name: &str) -> Option<&Json> {
         self.fields.iter().find(|(key, _)| key == name).map(|(_, value)| value).filter(|value| !value.is_null())
+    }
+
+    /// Adds the entries of a JSON map as fields, in order.
+    ///
+    /// # Errors
+    /// If it is no map, or has a field that every event has.
+    pub fn add_fields(&mut self, map: &Json) -> Result<()> {
+        let bytes = map.clone().into_bytes();
+        let mut reader = JsonReader::of(&bytes)?;
+        if reader.peek() != b'{' {
+            return Err(Error::new(ErrorKind::Encode, "read the fields of an event: they are no map"));
+        }
+        reader.object(|key, reader| {
+            if COMMON.contains(&&*key) || self.fields.iter().any(|(name, _)| *name == *key) {
+                let text = format!("give an event the field `{key}`: every event has one of its own");
+                return Err(Error::new(ErrorKind::Encode, text));
+            }
+            let value = reader.json()?;
+            self.fields.push((key.into_owned().into(), value));
+            Ok(())
+        })
     }
 
     /// Its routing key: the type, with dots (`task.succeeded`).

@@ -4,6 +4,7 @@
 
 mod bad_messages;
 mod envelope;
+mod events;
 mod messages;
 mod random;
 mod results;

@@ -124,6 +124,16 @@ pub trait Broadcast: Send + Sync {
     /// at. That nobody listens is no error. Returns when the broker has them.
     fn send<'a>(&'a self, exchange: &'a BroadcastExchange, batch: Vec<Outgoing>) -> BoxFuture<'a, Result<()>>;
 
+    /// As [`send`](Self::send), and says how many listeners the last message reached; `None` where the broker cannot
+    /// tell. A worker whose heartbeats reach nobody sends few of them.
+    fn send_counted<'a>(
+        &'a self,
+        exchange: &'a BroadcastExchange,
+        batch: Vec<Outgoing>,
+    ) -> BoxFuture<'a, Result<Option<usize>>> {
+        Box::pin(async move { self.send(exchange, batch).await.map(|()| None) })
+    }
+
     /// Opens a mailbox. What is sent after this has returned comes into it.
     fn listen(&self, spec: MailboxSpec) -> BoxFuture<'_, Result<Box<dyn Mailbox>>>;
 }

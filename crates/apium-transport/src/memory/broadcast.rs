@@ -95,17 +95,28 @@ impl Drop for MemoryMailbox {
 
 impl Broadcast for MemoryBroker {
     fn send<'a>(&'a self, exchange: &'a BroadcastExchange, batch: Vec<Outgoing>) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move { self.send_counted(exchange, batch).await.map(drop) })
+    }
+
+    fn send_counted<'a>(
+        &'a self,
+        exchange: &'a BroadcastExchange,
+        batch: Vec<Outgoing>,
+    ) -> BoxFuture<'a, Result<Option<usize>>> {
         Box::pin(async move {
             self.check_open("broadcast")?;
             let mailboxes = self.store.lock().mailboxes.clone();
-            for mailbox in mailboxes {
-                let fits = batch.iter().filter(|out| mailbox.matches(&exchange.name, &out.routing_key));
-                for out in fits {
+            let reached =
+                |mailbox: &Arc<MailboxState>, out: &Outgoing| mailbox.matches(&exchange.name, &out.routing_key);
+            let last = |out: &Outgoing| mailboxes.iter().filter(|mailbox| reached(mailbox, out)).count();
+            let count = batch.last().map(last);
+            for mailbox in &mailboxes {
+                for out in batch.iter().filter(|out| reached(mailbox, out)) {
                     mailbox.add(Broadcasted::new(out.routing_key.clone(), out.message.clone()));
                 }
                 mailbox.wake.notify_one();
             }
-            Ok(())
+            Ok(count)
         })
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use apium_app::app::lamport_clock::LamportClock;
+use apium_app::observe::lamport_clock::LamportClock;
 use apium_app::config::prefetch::PrefetchMultiplier;
 use apium_protocol::json::text::Json;
 use apium_protocol::message::control::ControlRequest;
@@ -13,7 +13,7 @@ use crate::control::call::ControlCall;
 use crate::control::commands::arguments::Arguments;
 use crate::control::commands::table;
 use crate::control::consumed_queues::ConsumedQueues;
-use crate::control::events_switch::EventsSwitch;
+use crate::observe::event_queue::EventsSwitch;
 use crate::control::own_commands::OwnCommands;
 use crate::control::python_error::{PythonError, error_reply};
 use crate::control::shared_records::SharedRecords;

@@ -5,7 +5,6 @@ pub mod call;
 pub(crate) mod commands;
 pub(crate) mod consumed_queues;
 pub(crate) mod controlled;
-pub(crate) mod events_switch;
 pub(crate) mod mingle;
 pub(crate) mod own_commands;
 pub(crate) mod pattern;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use apium_app::app::lamport_clock::LamportClock;
+use apium_app::observe::lamport_clock::LamportClock;
 use apium_protocol::error::with_causes;
 use apium_protocol::json::text::Json;
 use apium_protocol::message::control::{ControlReply, ReplyAddress};

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use apium_app::app::lamport_clock::LamportClock;
+use apium_app::observe::lamport_clock::LamportClock;
 use apium_protocol::codecs::accept::Accept;
 use apium_protocol::codecs::codecs::Codecs;
 use apium_protocol::error::{Error, ErrorKind, with_causes};

@@ -11,8 +11,9 @@ use apium_app::error::Result;
 use apium_transport::clock::Clock;
 
 use crate::health::health::WorkerHealth;
-use crate::health::http;
+use crate::health::http::{self, Answers, SharedPage};
 use crate::health::ready_file::ReadyFile;
+use crate::observe::metrics_page::MetricsPage;
 use crate::service::Service;
 
 /// How long the ready file and the endpoint have to end. They have nothing to finish that takes longer.
@@ -23,6 +24,7 @@ pub(crate) struct Probes {
     backend_retries: Service,
     ready_file: Option<Service>,
     listener: Option<Service>,
+    page: SharedPage,
     /// Where the endpoint listens.
     pub(crate) address: Option<SocketAddr>,
 }
@@ -47,13 +49,21 @@ impl Probes {
         let retried = health.clone();
         let backend_retries = Service::start("backend-retries", |_| async move { retried.retry_backends().await });
         let Some(address) = options.listen else {
-            return Ok(Self { backend_retries, ready_file, listener: None, address: None });
+            let page = SharedPage::default();
+            return Ok(Self { backend_retries, ready_file, listener: None, page, address: None });
         };
         let (listener, address) = http::bind(address).await?;
-        tracing::info!(%address, "health probes are answered at http://{address}");
-        let health = health.clone();
-        let listener = Service::start("health-listen", move |stopping| http::serve(listener, health, stopping));
-        Ok(Self { backend_retries, ready_file, listener: Some(listener), address: Some(address) })
+        tracing::info!(%address, "health probes and metrics are answered at http://{address}");
+        let page = SharedPage::default();
+        let answers = Answers { health: health.clone(), page: page.clone() };
+        let listener = Service::start("health-listen", move |stopping| http::serve(listener, answers, stopping));
+        Ok(Self { backend_retries, ready_file, listener: Some(listener), page, address: Some(address) })
+    }
+
+    /// Sets the page of metrics, when there is something that it can show.
+    pub(crate) fn set_page(&self, page: MetricsPage) {
+        // It is set once.
+        let _ = self.page.set(page);
     }
 
     /// Waits until one of the services has ended, which none should do. Cancel-safe.

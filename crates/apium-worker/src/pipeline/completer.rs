@@ -28,6 +28,7 @@ use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use crate::backends::Backends;
+use crate::observer::Observer;
 use crate::pipeline::complete::attempt::Stores;
 use crate::pipeline::complete::lane::{Lane, Lanes};
 use crate::pipeline::complete::outage::Outage;
@@ -62,6 +63,7 @@ struct Shared {
     /// The runs whose completions were given up because the worker stopped.
     unsettled: Mutex<Vec<TaskLabel>>,
     errbacks: Option<ErrbackRunner>,
+    observer: Option<Arc<Observer>>,
 }
 
 /// Completions that were taken out of their lane. When they are dropped before they are done, their runs are unsettled.
@@ -77,6 +79,7 @@ impl Completer {
         backends: Arc<Backends>,
         errbacks: Option<ErrbackRunner>,
         faults: Faults,
+        observer: Option<Arc<Observer>>,
     ) -> Self {
         Self(Arc::new(Shared {
             lanes: Lanes::new(&backends),
@@ -88,6 +91,7 @@ impl Completer {
             is_closed: AtomicBool::new(false),
             unsettled: Mutex::default(),
             errbacks,
+            observer,
         }))
     }
 
@@ -238,7 +242,12 @@ impl Shared {
             let step = tracing::trace_span!(target: "apium::walk", "complete", completions = completions.len());
             let attempt = self.stores.attempt(own_backend, completions, &mut progress).instrument(step);
             let error = match attempt.await {
-                Ok(()) => return self.notify_all(group.take(), &progress.lost),
+                Ok(()) => {
+                    if let Some(observer) = &self.observer {
+                        observer.settled(group.left.len(), began.elapsed());
+                    }
+                    return self.notify_all(group.take(), &progress.lost);
+                }
                 Err(error) => error,
             };
             let count = group.left.len();
@@ -322,7 +331,9 @@ impl Shared {
                 _ => CompletionStatus::Settled,
             };
             if status == CompletionStatus::LeaseLost {
-                log::lease_lost_at_end(&completion.label);
+                if let Some(observer) = &self.observer {
+                    observer.lease_lost(&completion.label);
+                }
             } else if let (Some(runner), Some(pending)) = (&self.errbacks, &completion.errbacks) {
                 runner.submit(pending.drain());
             }
@@ -440,7 +451,7 @@ mod tests {
 
     fn completer(broker: &SharedBroker) -> Completer {
         let faults = Faults::new(Clock::manual(Timestamp::UNIX_EPOCH));
-        Completer::new(broker.clone(), Arc::default(), None, faults)
+        Completer::new(broker.clone(), Arc::default(), None, faults, None)
     }
 
     /// Does completions as the lane of the broker does.

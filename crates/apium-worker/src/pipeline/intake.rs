@@ -27,7 +27,7 @@ use crate::follow_up::links::Links;
 use crate::pipeline::completion::RefusedDelivery;
 use crate::pipeline::task_run::{DeliverySource, TaskLabel, TaskRun};
 use crate::pipeline::verdict::RunFacts;
-use crate::runs::revocation::Revocation;
+use crate::runs::revoke_reason::RevokeReason;
 use crate::runs::revoked::RevokedTasks;
 use crate::runs::task_limits::TaskLimits;
 
@@ -59,7 +59,7 @@ pub(crate) enum Admission {
     /// It waits in this worker until its eta.
     Delay(Timestamp, TaskRun),
     /// It has expired or was revoked, so it does not run.
-    Revoked(TaskRun, Revocation),
+    Revoked(TaskRun, RevokeReason),
     /// Its runs have killed too many workers, so it does not run. A slot ends it, as it may have errbacks.
     CrashLoop(TaskRun),
     /// It is not accepted, or goes back to the broker until its eta.
@@ -143,10 +143,10 @@ impl Intake {
     }
 
     /// Why a task is not to run now, if it is not: it has expired, or was revoked.
-    pub(crate) fn revocation(&self, task: &Headers, expires: Option<Timestamp>, now: Timestamp) -> Option<Revocation> {
+    pub(crate) fn revocation(&self, task: &Headers, expires: Option<Timestamp>, now: Timestamp) -> Option<RevokeReason> {
         match expires {
-            Some(expires) if expires <= now => Some(Revocation::Expired),
-            _ => self.revoked.contains(task, now).then_some(Revocation::Revoked),
+            Some(expires) if expires <= now => Some(RevokeReason::Expired),
+            _ => self.revoked.contains(task, now).then_some(RevokeReason::Revoked),
         }
     }
 

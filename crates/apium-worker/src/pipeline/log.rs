@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use apium_app::context::request::Request;
 use apium_app::failure::Failure;
+use apium_app::observe::trace_context;
 use apium_app::retry::policy::NextRun;
 use apium_app::task::registered::RegisteredTask;
 use apium_protocol::error::with_causes;
@@ -23,12 +24,14 @@ use crate::pipeline::completion::RefusedDelivery;
 use crate::pipeline::task_run::{TaskLabel, TaskRun};
 use crate::pipeline::verdict::{FailureReason, Verdict, crash_loop_text};
 use crate::pool::guard::Panicked;
-use crate::runs::revocation::Revocation;
+use crate::runs::revoke_reason::RevokeReason;
 
 /// The span of a run. What a task logs is inside it, and so carries the task's name and id. It is an error span, so
 /// that it exists at every log level.
 pub(crate) fn span(task: &str, request: &Request) -> tracing::Span {
-    tracing::error_span!("task", name = task, id = &*id(request))
+    let span = tracing::error_span!("task", name = task, id = &*id(request));
+    trace_context::set_parent(&span, &request.headers);
+    span
 }
 
 fn id(request: &Request) -> Cow<'_, str> {
@@ -185,7 +188,7 @@ pub(crate) fn ended(task: &RegisteredTask, request: &Request, verdict: &Verdict,
         }
         Verdict::Ignored => tracing::info!(task, id, "task {name} ignored"),
         Verdict::Replaced(_) => tracing::info!(task, id, "task {name} was replaced by another"),
-        Verdict::Revoked(Revocation::Terminated(signal)) => {
+        Verdict::Revoked(RevokeReason::Terminated(signal)) => {
             tracing::warn!(task, id, %signal, "task {name} was terminated ({signal})");
         }
         Verdict::Revoked(why) => tracing::info!(task, id, "task {name} discarded: {}", why.reason()),

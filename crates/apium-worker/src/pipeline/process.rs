@@ -22,6 +22,7 @@ use crate::follow_up::failed_chords::fail_chords;
 use crate::limits::aborts;
 use crate::limits::result_size::{LargeResult, ResultSizes, SizeCheck, size_of_failure};
 use crate::limits::time_limit::{Limits, UnseenSoftLimits};
+use crate::observer::Observer;
 use crate::outcome::RunOutcome;
 use crate::pipeline::completer::Completer;
 use crate::pipeline::completion::{Completion, CompletionStatus, Instead, RefusedDelivery};
@@ -38,7 +39,7 @@ use crate::pool::guard::{Panicked, guarded};
 use crate::pool::pool::PoolSlot;
 use crate::pool::running_app_code::RunningAppCode;
 use crate::runs::registry::Runs;
-use crate::runs::revocation::Revocation;
+use crate::runs::revoke_reason::RevokeReason;
 use crate::runs::slot::ActiveRun;
 use crate::runs::task_limits::TaskLimits;
 
@@ -56,6 +57,7 @@ pub(crate) struct Process {
     pub(crate) states: StateMap,
     pub(crate) clock: Clock,
     pub(crate) counts: Counts,
+    pub(crate) observer: Arc<Observer>,
     pub(crate) unseen_soft_limits: UnseenSoftLimits,
     pub(crate) result_sizes: ResultSizes,
     pub(crate) errbacks: ErrbackRunner,
@@ -80,13 +82,16 @@ impl Process {
         let mut task_runs = Vec::with_capacity(deliveries.len());
         let (mut completions, mut not_accepted) = (Vec::new(), Vec::new());
         for delivery in deliveries {
-            let receipt = delivery.receipt.clone();
+            let (receipt, queue) = (delivery.receipt.clone(), delivery.queue.clone());
             // The fetching loop calls this. A panic that nothing expects costs one message, and not the loop.
             let admission = guarded(|| self.intake.admit(delivery, source, now));
             match admission.unwrap_or_else(|panicked| Admission::Refuse(RefusedDelivery::panicked(receipt, &panicked)))
             {
                 Admission::Run(task_run) => task_runs.push(task_run),
-                Admission::Delay(due, task_run) => not_accepted.extend(self.run_queue.push_delayed(due, task_run)),
+                Admission::Delay(due, task_run) => {
+                    self.observer.received(&task_run);
+                    not_accepted.extend(self.run_queue.push_delayed(due, task_run));
+                }
                 // A slot ends it, as the chord may have errbacks.
                 Admission::Revoked(task_run, _) if task_run.is_part() && task_run.crashes == 0 => {
                     not_accepted.extend(self.run_queue.push_without_run(task_run));
@@ -94,7 +99,7 @@ impl Process {
                 Admission::Revoked(task_run, why) => completions.push(self.revoke_at_intake(&task_run, why)),
                 Admission::CrashLoop(task_run) => not_accepted.extend(self.run_queue.push_without_run(task_run)),
                 Admission::Refuse(mut refused) => {
-                    log::refused(&refused);
+                    self.observer.refused(&refused, &queue);
                     // Where there is no backend the broker may be asked to store it, and would refuse.
                     let stores = self.backends.of(refused.task.as_deref().unwrap_or_default()).is_some();
                     refused.record = refused.record.filter(|_| stores);
@@ -110,7 +115,7 @@ impl Process {
                 Completion::delay(&task_run, turn)
             }));
         }
-        task_runs.iter().for_each(log::received);
+        task_runs.iter().for_each(|task_run| self.observer.received(task_run));
         self.completer.submit_all(completions);
         not_accepted.extend(self.run_queue.push(task_runs));
         not_accepted
@@ -122,7 +127,7 @@ impl Process {
         let steps = AssertUnwindSafe(self.run_steps(task_run, slot, progress)).catch_unwind();
         let Err(panic) = steps.await else { return };
         let panicked = Panicked::of(&*panic);
-        log::panicked(task_run, &panicked);
+        self.observer.panicked(task_run, &panicked);
         if !progress.is_concluded.swap(true, Ordering::Relaxed) {
             if let Some(failed) = self.settler.panicked(task_run, &panicked, self.clock.now()) {
                 self.completer.submit_and_wait(failed).await;
@@ -138,8 +143,8 @@ impl Process {
         let (now, took) = (self.clock.now(), start.began.elapsed());
         let (children, unsent) = (start.ctx.children(), start.ctx.unsent_additions());
         let end = RunEnd { now, took, children, unsent, delivery: task_run.delivery_in_run() };
-        let (mut completion, verdict) = self.conclude(task_run, outcome, end.clone());
-        let large = self.provide_instead(&mut completion, task_run, &verdict, end);
+        let (mut completion, verdict) = self.conclude(task_run, outcome, end.clone(), &start.span);
+        let large = self.provide_instead(&mut completion, task_run, &verdict, end, &start.span);
         if completion.may_have_errbacks() {
             // In a box, since few runs have any: the future of a slot is smaller without it.
             completion = Box::pin(self.after_errbacks(task_run, completion)).await;
@@ -149,8 +154,14 @@ impl Process {
     }
 
     /// Steps 3 to 5: what the outcome means, what follows, what is stored and how the delivery ends. Pure, but for
-    /// counters and log lines.
-    fn conclude(&self, task_run: &TaskRun, outcome: RunOutcome, end: RunEnd) -> (Completion, Verdict) {
+    /// counters and what the observer reports.
+    fn conclude(
+        &self,
+        task_run: &TaskRun,
+        outcome: RunOutcome,
+        end: RunEnd,
+        span: &tracing::Span,
+    ) -> (Completion, Verdict) {
         let random = &mut fastrand::Rng::new();
         let (now, took) = (end.now, end.took);
         let facts = task_run.facts(now);
@@ -158,10 +169,12 @@ impl Process {
         if facts.stores_errors() {
             verdict = self.within_size(task_run, verdict);
         }
-        let (verdict, planned) = self.follow.plan(task_run, verdict, &end);
+        // What follows is called in the span of the run.
+        let (verdict, planned) = span.in_scope(|| self.follow.plan(task_run, verdict, &end));
         let completion = self.settler.settle(task_run, &verdict, planned, end);
+        self.observer.leads_to(&completion.settlement);
         self.counts.add_run(&verdict, took);
-        log::ended(&task_run.task, &task_run.request, &verdict, took, now);
+        self.observer.ended(task_run, &verdict, took, now);
         (completion, verdict)
     }
 
@@ -197,15 +210,16 @@ impl Process {
         task_run: &TaskRun,
         verdict: &Verdict,
         end: RunEnd,
+        span: &tracing::Span,
     ) -> Option<LargeResult> {
         let Verdict::Succeeded(value) = verdict else { return None };
         let large = LargeResult::new(value.as_bytes().len())?;
-        let (refused, task_run) = (large.clone(), task_run.clone());
-        let (follow, settler) = (self.follow.clone(), self.settler.clone());
+        let (refused, task_run, span) = (large.clone(), task_run.clone(), span.clone());
+        let (follow, settler, observer) = (self.follow.clone(), self.settler.clone(), self.observer.clone());
         completion.instead = Some(Instead(Box::new(move |error| {
             let verdict = Verdict::Failed { failure: refused.set_refused(error), why: FailureReason::TooLarge };
-            let (verdict, planned) = follow.plan(&task_run, verdict, &end);
-            log::ended(&task_run.task, &task_run.request, &verdict, end.took, end.now);
+            let (verdict, planned) = span.in_scope(|| follow.plan(&task_run, verdict, &end));
+            observer.ended(&task_run, &verdict, end.took, end.now);
             settler.settle(&task_run, &verdict, planned, end)
         })));
         Some(large)
@@ -298,6 +312,7 @@ impl Process {
         self.unseen_soft_limits.warn_if_unseen(&task_run.task, limits);
         let (request, task) = (task_run.request.clone(), task_run.task.clone());
         slot.slot.enter(ActiveRun { request, task, since: now, limits });
+        self.observer.started(task_run);
         let span = log::span(&task_run.task.name, &task_run.request);
         Some(RunStart { ctx: self.context(task_run, limits), limits, began: Instant::now(), span })
     }
@@ -317,7 +332,7 @@ impl Process {
     }
 
     /// Ends a run at the intake that has expired or was revoked. The fetching loop calls this: a panic costs this run, and not the loop.
-    fn revoke_at_intake(&self, task_run: &TaskRun, why: Revocation) -> Completion {
+    fn revoke_at_intake(&self, task_run: &TaskRun, why: RevokeReason) -> Completion {
         guarded(|| self.end_without_run(task_run, why.into(), DeliveryState::InFlight))
             .unwrap_or_else(|panicked| Completion::panicked(task_run, &panicked))
     }
@@ -333,7 +348,7 @@ impl Process {
     fn end_without_run(&self, task_run: &TaskRun, outcome: RunOutcome, delivery: DeliveryState) -> Completion {
         let end =
             RunEnd { now: self.clock.now(), took: Duration::ZERO, children: Vec::new(), unsent: Vec::new(), delivery };
-        self.conclude(task_run, outcome, end).0
+        self.conclude(task_run, outcome, end, &tracing::Span::none()).0
     }
 
     fn context(&self, task_run: &TaskRun, limits: Limits) -> Ctx {

@@ -204,6 +204,12 @@ impl RunQueue {
         self.lock().handed_out_if_idle(&self.clock)
     }
 
+    /// How many runs are in slots, and how many slots got since the worker started.
+    pub(crate) fn running(&self) -> (usize, u64) {
+        let runs = self.lock();
+        (runs.counts.running(), runs.counts.handed_out())
+    }
+
     /// What a slot is to do now. If it gets something and there is more, the next slot is woken.
     fn next_now(&self) -> NextStep<TaskRun> {
         let mut runs = self.lock();

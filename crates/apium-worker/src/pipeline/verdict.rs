@@ -11,7 +11,7 @@ use fastrand::Rng;
 use jiff::Timestamp;
 
 use crate::outcome::RunOutcome;
-use crate::runs::revocation::Revocation;
+use crate::runs::revoke_reason::RevokeReason;
 use crate::runs::terminate_signal::TerminateSignal;
 
 /// What the outcome of a run means. From it come what follows, what is stored and how the delivery ends.
@@ -30,7 +30,7 @@ pub(crate) enum Verdict {
     /// Another signature runs in the task's place, and no result is stored.
     Replaced(Box<Signature>),
     /// REVOKED: without a run, or terminated in it.
-    Revoked(Revocation),
+    Revoked(RevokeReason),
     /// Aborted without a run. Its state stays ABORTED.
     Aborted,
     /// A cold stop cancelled the run. A late-ack message goes back to its queue (`requeued`); an early-ack one is gone.
@@ -86,10 +86,10 @@ pub(crate) fn decide(run: RunFacts<'_>, outcome: RunOutcome, random: &mut Rng) -
         RunOutcome::TimedOut(limit) => {
             Verdict::Failed { failure: Failure::time_limit(limit.as_secs_f64()), why: FailureReason::TimedOut }
         }
-        RunOutcome::Expired => Verdict::Revoked(Revocation::Expired),
-        RunOutcome::Revoked => Verdict::Revoked(Revocation::Revoked),
+        RunOutcome::Expired => Verdict::Revoked(RevokeReason::Expired),
+        RunOutcome::Revoked => Verdict::Revoked(RevokeReason::Revoked),
         RunOutcome::Terminated { signal } => {
-            Verdict::Revoked(Revocation::Terminated(TerminateSignal::of_number(signal)))
+            Verdict::Revoked(RevokeReason::Terminated(TerminateSignal::of_number(signal)))
         }
         // A retry would kill the next worker.
         RunOutcome::CrashLoop { crashes } => Verdict::Failed {

@@ -3,7 +3,7 @@
 
 pub(crate) mod cancel;
 pub(crate) mod registry;
-pub(crate) mod revocation;
+pub(crate) mod revoke_reason;
 pub(crate) mod revoked;
 pub(crate) mod slot;
 pub(crate) mod task_limits;

@@ -20,6 +20,8 @@ use crate::health::probes::ProbeOptions;
 use crate::launch::{ControlOptions, WorkerOptions, launch};
 use crate::limits::rate_limit::Bucket;
 use crate::limits::waiting_runs::NextDue;
+use crate::observe::heartbeat::HeartbeatPace;
+use crate::observe::services::EventOptions;
 use crate::pool::kind::PoolKind;
 use crate::shutdown::kind::StopKind;
 use crate::testing::recorder::Recorder;
@@ -158,6 +160,13 @@ impl TestApp {
             settle_timeout: PATIENCE,
             probes: ProbeOptions::default(),
             control: ControlOptions::default(),
+            // A worker of a test lives for a moment, and has no monitor that waits for it.
+            events: EventOptions {
+                of_tasks: self.app.config().worker_send_task_events,
+                pace: HeartbeatPace::Never,
+                gossip: false,
+            },
+            observers: Vec::new(),
             watched: false,
             buckets,
         };

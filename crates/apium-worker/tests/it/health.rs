@@ -187,7 +187,7 @@ async fn probes_are_answered_over_http() {
     assert_eq!(request(address, "GET /ready?from=here").await.0, 200);
     assert_eq!(request(address, "HEAD /live").await, (200, String::new()));
     assert_eq!(request(address, "POST /ready").await.0, 405);
-    assert_eq!(request(address, "GET /metrics").await.0, 404);
+    assert_eq!(request(address, "GET /else").await.0, 404);
     // A client that connects and sends nothing does not hold up the others.
     let _silent = TcpStream::connect(address).await.unwrap();
     assert_eq!(request(address, "GET /live").await.0, 200);

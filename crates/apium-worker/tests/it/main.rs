@@ -9,6 +9,7 @@ mod kit;
 mod layers;
 mod limits;
 mod logs;
+mod observing;
 mod outages;
 mod panics;
 mod pipeline;

@@ -13,6 +13,7 @@ use apium_transport::backend::backend::{
     StoredResults,
 };
 use apium_transport::backend::chord::{ChordCount, ChordEnd, ChordHeader, ChordPart, ChordProgress, ChordStore};
+use apium_transport::broker::broadcast::{Broadcast, BroadcastExchange, Mailbox, MailboxSpec};
 use apium_transport::broker::broker::{Broker, BrokerCapabilities, SharedBroker};
 use apium_transport::broker::consumer::{ConsumeSpec, Consumer, Delivery};
 use apium_transport::broker::dead_set::DeadSet;
@@ -46,6 +47,12 @@ struct Inner {
     cut: AtomicBool,
     /// Publishing fails with a connection error.
     cut_publish: AtomicBool,
+    /// Broadcasting fails with a connection error.
+    cut_events: AtomicBool,
+    /// A broadcast never ends.
+    hang_events: AtomicBool,
+    /// How often broadcasting failed.
+    refused_events: AtomicUsize,
     /// Storing results fails with a connection error.
     cut_results: AtomicBool,
     /// Everything that is asked of the backend fails with a connection error.
@@ -96,6 +103,19 @@ impl Switches {
 
     pub(crate) fn cut_publish(&self, cut: bool) {
         self.0.cut_publish.store(cut, Ordering::SeqCst);
+    }
+
+    pub(crate) fn cut_events(&self, cut: bool) {
+        self.0.cut_events.store(cut, Ordering::SeqCst);
+    }
+
+    pub(crate) fn hang_events(&self, hang: bool) {
+        self.0.hang_events.store(hang, Ordering::SeqCst);
+    }
+
+    /// How often broadcasting failed so far.
+    pub(crate) fn refused_events(&self) -> usize {
+        self.0.refused_events.load(Ordering::SeqCst)
     }
 
     pub(crate) fn cut_results(&self, cut: bool) {
@@ -247,6 +267,25 @@ struct SwitchedBroker {
     switches: Switches,
 }
 
+impl Broadcast for SwitchedBroker {
+    fn send<'a>(&'a self, exchange: &'a BroadcastExchange, batch: Vec<Outgoing>) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            if self.switches.0.hang_events.load(Ordering::SeqCst) {
+                std::future::pending::<()>().await;
+            }
+            if let Err(error) = check(&self.switches.0.cut_events) {
+                self.switches.0.refused_events.fetch_add(1, Ordering::SeqCst);
+                return Err(error);
+            }
+            self.inner.broadcast().expect("memory has broadcasts").send(exchange, batch).await
+        })
+    }
+
+    fn listen(&self, spec: MailboxSpec) -> BoxFuture<'_, Result<Box<dyn Mailbox>>> {
+        self.inner.broadcast().expect("memory has broadcasts").listen(spec)
+    }
+}
+
 impl Broker for SwitchedBroker {
     fn capabilities(&self) -> BrokerCapabilities {
         self.inner.capabilities()
@@ -278,6 +317,10 @@ impl Broker for SwitchedBroker {
 
     fn queues(&self) -> Option<&dyn QueueAdmin> {
         self.inner.queues()
+    }
+
+    fn broadcast(&self) -> Option<&dyn Broadcast> {
+        Some(self)
     }
 
     fn dead(&self) -> Option<&dyn DeadSet> {

@@ -45,6 +45,7 @@ examples! {
     guide_retry: "over capacity";
     guide_states: "invalid digit";
     guide_testing: "one mail was sent";
+    opentelemetry: "bill is in the trace of the request";
     walk: "complete";
 }
 

@@ -253,7 +253,7 @@ mod tests {
         let address = Address::parse("memory://").unwrap();
         let broker: SharedBroker =
             MemoryDriver::new().broker(address, DriverOptions::new(clock.clone())).await.unwrap();
-        Completer::new(broker, Arc::default(), None, Faults::new(clock))
+        Completer::new(broker, Arc::default(), None, Faults::new(clock), None)
     }
 
     /// Slots submit and wait while the completer works, is asked to stop and is closed: each learns what became of its

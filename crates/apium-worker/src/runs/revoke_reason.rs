@@ -4,7 +4,7 @@ use crate::runs::terminate_signal::TerminateSignal;
 
 /// Why a task is REVOKED.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Revocation {
+pub(crate) enum RevokeReason {
     /// `expires` had passed before the run could begin.
     Expired,
     /// Somebody revoked it before the run could begin.
@@ -13,7 +13,7 @@ pub(crate) enum Revocation {
     Terminated(TerminateSignal),
 }
 
-impl Revocation {
+impl RevokeReason {
     /// The reason, as Celery writes it into `TaskRevokedError`.
     pub(crate) fn reason(self) -> &'static str {
         match self {
