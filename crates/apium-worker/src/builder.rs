@@ -184,8 +184,8 @@ impl WorkerBuilder {
         self
     }
 
-    /// Whether events of tasks are sent, for monitors (Celery: `-E`, `worker_send_task_events`). They can be switched on
-    /// and off while the worker runs.
+    /// Whether events of tasks are sent, for monitors (Celery: `-E`, `worker_send_task_events`). They can be switched
+    /// on and off while the worker runs.
     pub fn task_events(mut self, yes: bool) -> Self {
         self.task_events = Some(yes);
         self
@@ -205,8 +205,8 @@ impl WorkerBuilder {
         self
     }
 
-    /// Does not answer elections of Celery's workers (Celery: `--without-gossip`). An election among them then ends only
-    /// when they take this worker for dead.
+    /// Does not answer elections of Celery's workers (Celery: `--without-gossip`). An election among them then ends
+    /// only when they take this worker for dead.
     pub fn without_gossip(mut self) -> Self {
         self.gossip = false;
         self

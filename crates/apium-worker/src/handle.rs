@@ -64,8 +64,8 @@ impl WorkerHandle {
         self.process.observer.events_switch().enable()
     }
 
-    /// Sends no more events of tasks (Celery: `disable_events`), also in a worker that was started to send them. Returns
-    /// whether they were on.
+    /// Sends no more events of tasks (Celery: `disable_events`), also in a worker that was started to send them.
+    /// Returns whether they were on.
     pub fn disable_task_events(&self) -> bool {
         self.process.observer.events_switch().disable()
     }

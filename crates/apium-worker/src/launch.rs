@@ -42,9 +42,9 @@ use crate::limits::time_limit::UnseenSoftLimits;
 use crate::observe::event_queue::EventQueue;
 use crate::observe::metrics::Metrics;
 use crate::observe::metrics_page::MetricsPage;
+use crate::observe::observer::Observer;
 use crate::observe::services::{EventOptions, EventServices};
 use crate::observe::worker_observer::{WorkerObserver, WorkerObservers};
-use crate::observer::Observer;
 use crate::pipeline::completer::Completer;
 use crate::pipeline::errback_runner::{self, ErrbackRunner};
 use crate::pipeline::executor::Executor;
@@ -143,10 +143,7 @@ pub(crate) async fn launch(mut app: AppResources, mut options: WorkerOptions) ->
     spec.lease = config.worker_lease;
     let max_crashes = if counts_crashes { config.worker_max_crashes } else { 0 };
     let (broker, clock) = (app.publisher.broker().clone(), app.publisher.clock().clone());
-    let observer = Arc::new(observer(&app, &options)?);
-    observer.worker_init();
-    // Events of tasks' own go the way of the worker's.
-    app.states = app.states.with(SharedEventSink(observer.events.clone()));
+    let observer = observer(&mut app, &options)?;
     if !counts_crashes && config.worker_max_crashes > 0 {
         tracing::info!(broker = %broker.address(), "the broker counts no crashes: worker_max_crashes has no effect");
     }
@@ -169,13 +166,9 @@ pub(crate) async fn launch(mut app: AppResources, mut options: WorkerOptions) ->
     let beside = PoolSlot::unwatched(runs.beside().clone());
     let (registry, publisher) = (app.registry.clone(), app.publisher.clone());
     let errbacks = ErrbackRunner::new(executor.clone(), registry, publisher, app.states.clone(), beside);
-    let completer = Completer::new(
-        broker.clone(),
-        app.backends.clone(),
-        Some(errbacks.clone()),
-        faults.clone(),
-        Some(observer.clone()),
-    );
+    let observed_by = Some(observer.clone());
+    let completer =
+        Completer::new(broker.clone(), app.backends.clone(), Some(errbacks.clone()), faults.clone(), observed_by);
     let results = app.backends.app().map(|backend| backend.address().clone());
     let standstill = app.states.get::<Standstill>().cloned();
     let process = Arc::new(build_pipeline(
@@ -188,10 +181,7 @@ pub(crate) async fn launch(mut app: AppResources, mut options: WorkerOptions) ->
     if let Some(standstill) = standstill {
         standstill.add_worker(&process);
     }
-    if let Some(metrics) = observer.metrics.clone() {
-        let (node, queues) = (options.node.clone(), options.queues.clone());
-        probes.set_page(MetricsPage { node, queues, slots, metrics, process: process.clone(), broker: broker.clone() });
-    }
+    show_metrics(&probes, &process, &options, slots);
     let registry = process.intake.registry.clone();
     let consume = Consume {
         broker: broker.clone(),
@@ -251,22 +241,34 @@ pub(crate) async fn launch(mut app: AppResources, mut options: WorkerOptions) ->
     })
 }
 
-/// The observer of the worker, with those who listen to it.
-fn observer(app: &AppResources, options: &WorkerOptions) -> Result<Observer> {
+/// The observer of the worker, with those who listen to it. It is told that the worker starts.
+fn observer(app: &mut AppResources, options: &WorkerOptions) -> Result<Arc<Observer>> {
     let sender = app.publisher.events().of_node(options.node.clone());
     let observers = [&*app.observers, &*options.observers].concat();
     let metrics = options.probes.listen.map(|_| Arc::new(Metrics::new(&app.registry)));
     if let Some(metrics) = &metrics {
         app.publisher.set_counter(metrics.clone());
     }
-    Ok(Observer {
+    let observer = Arc::new(Observer {
         metrics,
         publisher: app.publisher.clone(),
         events: Arc::new(EventQueue::new(&sender, options.events.of_tasks)),
         sender,
         observers: WorkerObservers::start(&options.node, observers)?,
         clock: app.publisher.clock().clone(),
-    })
+    });
+    // Events of tasks' own go the way of the worker's.
+    app.states = app.states.clone().with(SharedEventSink(observer.events.clone()));
+    observer.worker_init();
+    Ok(observer)
+}
+
+/// Lets the probes show the metrics of a worker that has them.
+fn show_metrics(probes: &Probes, process: &Arc<Process>, options: &WorkerOptions, slots: usize) {
+    let Some(metrics) = process.observer.metrics.clone() else { return };
+    let broker = process.settler.publisher.broker().clone();
+    let (node, queues, process) = (options.node.clone(), options.queues.clone(), process.clone());
+    probes.set_page(MetricsPage { node, queues, slots, metrics, process, broker });
 }
 
 /// The steps of a run.

@@ -17,7 +17,6 @@ mod launch;
 pub mod layer;
 mod limits;
 pub mod observe;
-mod observer;
 pub mod outcome;
 mod pipeline;
 pub mod pool;

@@ -1,5 +1,6 @@
 //! A trace of OpenTelemetry that goes from a caller through a task to the task that follows it. A program needs the
-//! feature `otel` of `apium`, and a real exporter (`opentelemetry-otlp`) in place of the one that keeps spans in memory.
+//! feature `otel` of `apium`, and a real exporter (`opentelemetry-otlp`) in place of the one that keeps spans in
+//! memory.
 #![expect(clippy::print_stdout, reason = "an example prints what it shows")]
 
 use apium::prelude::*;

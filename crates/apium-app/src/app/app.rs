@@ -185,7 +185,7 @@ impl App {
     /// # Errors
     /// [`ErrorKind::Backend`] for the first that could not be closed. The others are closed too.
     pub async fn close(&self) -> Result<()> {
-        self.publisher().observers().close(OBSERVERS_TIMEOUT).await;
+        self.publisher().reports().observers.close(OBSERVERS_TIMEOUT).await;
         let mut outcome = self.broker().close().await;
         for backend in self.backends() {
             outcome = outcome.and(backend.close().await);

@@ -18,8 +18,8 @@ use crate::observe::observer_thread::ObserverThread;
 /// | [`after_publish`](Self::after_publish) | `after_task_publish`, `task_sent` |
 /// | [`publish_failed`](Self::publish_failed) | none |
 ///
-/// It is called on a thread of its own, shortly after it has happened: it delays no call, and may panic or hang. When it
-/// is too slow for long, it is not told what is oldest. What is to change or to refuse a message is a
+/// It is called on a thread of its own, shortly after it has happened: it delays no call, and may panic or hang. When
+/// it is too slow for long, it is not told what is oldest. What is to change or to refuse a message is a
 /// [layer](crate::publish::layer::PublishLayer).
 ///
 /// It sees what programs and tasks send. What a worker sends because a run ended, such as the next step of a chain, is

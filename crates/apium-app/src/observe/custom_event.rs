@@ -34,19 +34,20 @@ pub trait EventSink: Send + Sync {
 pub struct SharedEventSink(pub Arc<dyn EventSink>);
 
 impl Ctx {
-    /// Sends an event of the task's own to whoever listens to events: `ctx.send_event("billing-charged", json!({"cents":
-    /// 5}))` (Celery: `Task.send_event`). Its type has a group, a hyphen and a name; the fields are a map or a struct.
-    /// The field `uuid` is the id of the task. It is sent whether the worker sends events of tasks or not.
+    /// Sends an event of the task's own to whoever listens to events (Celery: `Task.send_event`):
+    /// `ctx.send_event("billing-charged", json!({"cents": 5}))`. Its type has a group, a hyphen and a name; the fields
+    /// are a map or a struct. The field `uuid` is the id of the task. It is sent whether the worker sends events of
+    /// tasks or not.
     ///
     /// Await it, or call `wait()` in a plain function. In a worker it returns at once, and the event is sent in the
-    /// background: a broker that does not answer delays no task, and what cannot be sent is dropped after a while. In an
-    /// eager call it is sent at once. A function that is called directly, as in a unit test, sends nothing, and that is
-    /// no error.
+    /// background: a broker that does not answer delays no task, and what cannot be sent is dropped after a while. In
+    /// an eager call it is sent at once. A function that is called directly, as in a unit test, sends nothing, and that
+    /// is no error.
     ///
     /// # Errors
-    /// [`ErrorKind::Call`] for a type that is no `group-name`, or for fields that are no map or have the name of a field
-    /// that every event has; [`ErrorKind::Codec`] for fields that have no JSON form. In an eager call
-    /// [`ErrorKind::Publish`] when the broker fails.
+    /// [`ErrorKind::Call`] for a type that is no `group-name`, or for fields that are no map or have the name of a
+    /// field that every event has; [`ErrorKind::Codec`] for fields that have no JSON form. In an eager call
+    /// [`ErrorKind::Publish`] when the broker fails, or does not answer within `broker_publish_timeout`.
     pub fn send_event(&self, kind: impl Into<String>, fields: impl Serialize) -> Deferred<()> {
         let event = self.custom_event(kind.into(), &fields);
         let ctx = self.clone();
@@ -59,8 +60,11 @@ impl Ctx {
             let sender = publisher.events().of_node(ctx.shared_request().hostname.clone());
             let mut sent = sender.event(event.kind, event.at, sender.lamport().forward());
             sent.fields = event.fields;
-            let done = sender.send_singly(&[sent]).await;
-            done.map(drop).map_err(|error| Error::new(ErrorKind::Publish, "send an event of a task").with_source(error))
+            let failed = || Error::new(ErrorKind::Publish, "send an event of a task");
+            let limit = publisher.config().broker_publish_timeout;
+            let done = tokio::time::timeout(limit, sender.send_singly(&[sent])).await;
+            let done = done.map_err(|elapsed| failed().with_source(elapsed))?;
+            done.map(drop).map_err(|error| failed().with_source(error))
         })
     }
 

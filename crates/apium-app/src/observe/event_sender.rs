@@ -30,10 +30,11 @@ pub struct EventSender {
 }
 
 impl EventSender {
-    /// A sender for the node `hostname`, on the exchange of this name (`event_exchange`).
-    pub(crate) fn new(broker: SharedBroker, exchange: &str, lamport: LamportClock, hostname: Arc<str>) -> Self {
+    /// A sender for the node `hostname`, on the exchange of this name (`event_exchange`), with a logical clock of its
+    /// own.
+    pub(crate) fn new(broker: SharedBroker, exchange: &str, hostname: Arc<str>) -> Self {
         let exchange = Arc::new(BroadcastExchange::new(exchange, ExchangeType::Topic).durable());
-        Self { broker, exchange, lamport, hostname, zone: TimeZone::system() }
+        Self { broker, exchange, lamport: LamportClock::default(), hostname, zone: TimeZone::system() }
     }
 
     /// The same sender for another node.

@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn one_that_hangs_is_left_alone() {
         let (go_on, wait) = sync_channel::<()>(0);
-        let thread = ObserverThread::start("observers", move |(): ()| drop(wait.recv())).unwrap();
+        let thread = ObserverThread::start("observers", move |(): ()| _ = wait.recv()).unwrap();
         thread.push((), 1);
         assert!(!thread.close(Duration::from_millis(1)));
         drop(go_on);

@@ -31,6 +31,7 @@ mod without_otel {
 mod with_otel {
     use std::str::FromStr as _;
 
+    use apium_protocol::error::with_causes;
     use apium_protocol::json::text::Json;
     use apium_protocol::message::headers::Headers;
     use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState};
@@ -82,7 +83,7 @@ mod with_otel {
         let context = opentelemetry::Context::new().with_remote_span_context(parent);
         if let Err(error) = span.set_parent(context) {
             // Nobody collects spans, or not this one.
-            tracing::trace!(%error, "could not set the parent of the span of a run");
+            tracing::trace!(error = %with_causes(&error), "could not set the parent of the span of a run");
         }
     }
 

@@ -6,4 +6,5 @@ pub mod policy;
 pub mod prepare;
 pub mod producer;
 pub mod publisher;
+mod reports;
 pub mod router;

@@ -8,26 +8,24 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock, Weak};
 
 use apium_protocol::codecs::codecs::Codecs;
 use apium_protocol::message::body::Body;
-use apium_protocol::message::event::Event;
 use apium_protocol::message::message::Message;
-use apium_protocol::value::printable::printable_text;
 use apium_transport::broker::broker::SharedBroker;
 use apium_transport::broker::outgoing::Outgoing;
 use apium_transport::broker::topology::Topology;
 use apium_transport::clock::Clock;
 use apium_transport::error::Result as TransportResult;
-use tracing::{Instrument as _, Level};
+use tracing::Instrument as _;
 
 use crate::config::table::Config;
 use crate::error::{Error, ErrorKind, Result};
-use crate::observe::app_observer::{AppObservers, PublishCounter, Publishing};
+use crate::observe::app_observer::AppObservers;
 use crate::observe::event_sender::EventSender;
 use crate::observe::lamport_clock::LamportClock;
-use crate::observe::sent_event;
 use crate::options::call_options::CallOptions;
 use crate::options::task_options::TaskOptions;
 use crate::publish::layer::{PublishNext, SharedPublishLayer};
 use crate::publish::policy::PublishPolicy;
+use crate::publish::reports::Reports;
 use crate::publish::router::Router;
 
 /// How many messages are published at once, at most.
@@ -74,7 +72,6 @@ pub(crate) struct PublisherParts {
     pub(crate) router: Router,
     /// Layers of publishing, the outermost first.
     pub(crate) layers: Vec<SharedPublishLayer>,
-    /// Observers of publishing.
     pub(crate) observers: AppObservers,
     /// What calls take from their task, by the name and the aliases of the task.
     pub(crate) defaults: HashMap<Arc<str>, SendDefaults>,
@@ -86,13 +83,12 @@ pub struct Publisher(Arc<Inner>);
 
 struct Inner {
     parts: PublisherParts,
-    events: EventSender,
+    reports: Reports,
     origin: Arc<str>,
     reply_to: Arc<str>,
     zone: jiff::tz::TimeZone,
     declared: RwLock<HashSet<(Arc<str>, Arc<str>)>>,
     owner: OnceLock<Weak<dyn Any + Send + Sync>>,
-    counter: OnceLock<Arc<dyn PublishCounter>>,
 }
 
 impl Publisher {
@@ -100,16 +96,15 @@ impl Publisher {
     pub(crate) fn new(parts: PublisherParts) -> Self {
         let host = gethostname::gethostname();
         let origin: Arc<str> = format!("gen{}@{}", std::process::id(), host.to_string_lossy()).into();
-        let (broker, lamport) = (parts.broker.clone(), LamportClock::default());
+        let events = EventSender::new(parts.broker.clone(), &parts.config.event_exchange, origin.clone());
         Self(Arc::new(Inner {
-            events: EventSender::new(broker, &parts.config.event_exchange, lamport, origin.clone()),
+            reports: Reports { events, observers: parts.observers.clone(), counter: OnceLock::new() },
             zone: parts.config.zone(),
             parts,
             origin,
             reply_to: uuid::Uuid::new_v4().to_string().into(),
             declared: RwLock::default(),
             owner: OnceLock::new(),
-            counter: OnceLock::new(),
         }))
     }
 
@@ -153,27 +148,9 @@ impl Publisher {
         &self.0.reply_to
     }
 
-    /// Lets `counter` count what is published. Only the first one does: workers of one app in one process share the
-    /// count.
-    #[doc(hidden)]
-    pub fn set_counter(&self, counter: Arc<dyn PublishCounter>) {
-        // A second one is ignored, as documented.
-        let _ = self.0.counter.set(counter);
-    }
-
-    /// Makes and sends events, here those of the caller: its node is the [`origin`](Self::origin).
-    pub fn events(&self) -> &EventSender {
-        &self.0.events
-    }
-
-    /// The logical clock of the app (Celery: `app.clock`).
-    pub fn lamport(&self) -> &LamportClock {
-        self.0.events.lamport()
-    }
-
-    /// Observers of publishing.
-    pub(crate) fn observers(&self) -> &AppObservers {
-        &self.0.parts.observers
+    /// Who is told what it publishes.
+    pub(crate) fn reports(&self) -> &Reports {
+        &self.0.reports
     }
 
     /// The time zone in which it writes times (`timezone`).
@@ -251,8 +228,7 @@ impl Publisher {
         }
         let count = batch.len();
         let broker = self.broker().address();
-        self.observers().tell(&batch, &Publishing::Begins);
-        let span = publish_span(&batch);
+        let span = self.reports().begin(&batch);
         let published = policy.run(broker, || self.publish_once(&batch)).instrument(span).await;
         let published = published.map_err(|error| {
             let messages = if count == 1 { "the message".to_owned() } else { format!("{count} messages") };
@@ -260,28 +236,8 @@ impl Publisher {
             let remark = if may_be_partial { " (some of them may be published)" } else { "" };
             Error::new(ErrorKind::Publish, format!("publish {messages} to {broker}{remark}")).with_source(error)
         });
-        if self.observers().are_there() {
-            let how = published.as_ref().err().map(|error| Publishing::Failed(format!("{error:#}").into()));
-            self.observers().tell(&batch, &how.unwrap_or(Publishing::Done));
-        }
-        if let (Ok(()), Some(counter)) = (&published, self.0.counter.get()) {
-            counter.published(&batch);
-        }
-        if published.is_ok() && self.config().task_send_sent_event {
-            Box::pin(sent_event::send(self.events(), self.sent_events(&batch))).await;
-        }
+        self.report(&batch, &published).await;
         published
-    }
-
-    /// The events `task-sent` of messages.
-    #[doc(hidden)]
-    pub fn sent_events(&self, batch: &[Outgoing]) -> Vec<Event> {
-        let now = self.clock().now();
-        let event = |outgoing: &Outgoing| {
-            let queue = self.router().queue_for(&outgoing.exchange, &outgoing.routing_key);
-            sent_event::sent_event(self.events(), outgoing, queue.as_ref().map(|queue| &*queue.name), now)
-        };
-        batch.iter().filter_map(event).collect()
     }
 
     /// Tries once: declares the queues that are missing, and sends the batch, inside the layers.
@@ -328,20 +284,6 @@ impl Publisher {
         }
         self.0.declared.write().unwrap_or_else(PoisonError::into_inner).extend(targets);
         Ok(())
-    }
-}
-
-/// The span around the sending of a batch: with the name and the id of the task where it is one message.
-fn publish_span(batch: &[Outgoing]) -> tracing::Span {
-    match batch {
-        _ if !tracing::span_enabled!(Level::INFO) => tracing::Span::none(),
-        [one] => {
-            let headers = &one.message.headers;
-            let name = printable_text(headers.task.as_deref().unwrap_or("?"));
-            let id = printable_text(headers.id.as_ref().map_or("?", |id| id.as_str()));
-            tracing::info_span!("publish", name = &*name, id = &*id)
-        }
-        several => tracing::info_span!("publish", messages = several.len()),
     }
 }
 

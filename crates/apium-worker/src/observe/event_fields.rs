@@ -11,7 +11,7 @@ use apium_protocol::value::repr::{args_repr, kwargs_repr, repr_value};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::observe::fact::{RefusedFact, Revocation, TaskChange, TaskFact};
+use crate::observe::fact::{RefusedFact, Revocation, RunChange, TaskFact};
 
 /// An event under construction.
 struct Fields(Event);
@@ -30,7 +30,7 @@ impl Fields {
 
 /// How many events a fact is made into, at most.
 pub(crate) fn most_events(fact: &TaskFact) -> u64 {
-    if matches!(fact.change, TaskChange::Rejected { requeue: false, .. }) { 2 } else { 1 }
+    if matches!(fact.change, RunChange::Rejected { requeue: false, .. }) { 2 } else { 1 }
 }
 
 /// The events of a fact, each at a time of the logical clock, of which `clocks` gives as many as are needed. Celery
@@ -45,36 +45,36 @@ pub(crate) fn of_task(sender: &EventSender, fact: &TaskFact, mut clocks: impl Fn
         event.with("traceback", &*traceback).0
     };
     let one = match &fact.change {
-        TaskChange::Received => received(event("task-received"), fact),
-        TaskChange::Started => event("task-started").0,
-        TaskChange::Succeeded { value, took } => {
+        RunChange::Received => received(event("task-received"), fact),
+        RunChange::Started => event("task-started").0,
+        RunChange::Succeeded { value, took } => {
             let result = shortened(repr_value(value), fact.task.effective.resultrepr_maxsize);
             event("task-succeeded").with("result", result).with("runtime", took.as_secs_f64()).0
         }
-        TaskChange::Failed { failure, .. } => failed(event("task-failed"), &failure.to_string(), Some(failure)),
-        TaskChange::Retried { cause, .. } => {
+        RunChange::Failed { failure, .. } => failed(event("task-failed"), &failure.to_string(), Some(failure)),
+        RunChange::Retried { cause, .. } => {
             let exception = cause.as_ref().map_or_else(|| "None".to_owned(), ToString::to_string);
             failed(event("task-retried"), &exception, cause.as_ref())
         }
-        TaskChange::Rejected { reason, requeue: false, .. } => {
+        RunChange::Rejected { reason, requeue: false, .. } => {
             let text = format!("reject requeue=False: {reason}");
             let failure = Failure::from_exception(ExceptionInfo::reject(Some(reason), false));
             let failed = failed(event("task-failed"), &text, Some(&failure));
             return vec![failed, event("task-rejected").with("requeue", false).0];
         }
-        TaskChange::Rejected { requeue: true, .. } | TaskChange::Unavailable { .. } => {
+        RunChange::Rejected { requeue: true, .. } | RunChange::Unavailable { .. } => {
             event("task-rejected").with("requeue", true).0
         }
-        TaskChange::Revoked(how) => revoked(event("task-revoked"), *how),
+        RunChange::Revoked(how) => revoked(event("task-revoked"), *how),
         // It does not run, and nothing else says so.
-        TaskChange::Aborted => revoked(event("task-revoked"), Revocation::default()),
-        TaskChange::Cancelled { .. } => event("task-cancelled").0,
-        TaskChange::Panicked(text) => {
+        RunChange::Aborted => revoked(event("task-revoked"), Revocation::default()),
+        RunChange::Cancelled { .. } => event("task-cancelled").0,
+        RunChange::Panicked(text) => {
             let exception = ExceptionInfo::new("apium", "Panic", &**text);
             failed(event("task-failed"), &exception.to_string(), Some(&Failure::from_exception(exception.clone())))
         }
         // As in Celery nothing is told of these.
-        TaskChange::Ignored { .. } | TaskChange::Replaced { .. } => return Vec::new(),
+        RunChange::Ignored { .. } | RunChange::Replaced { .. } => return Vec::new(),
     };
     vec![one]
 }

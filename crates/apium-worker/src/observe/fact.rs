@@ -26,12 +26,12 @@ pub(crate) struct TaskFact {
     pub(crate) at: Timestamp,
     pub(crate) request: Arc<Request>,
     pub(crate) task: Arc<RegisteredTask>,
-    pub(crate) change: TaskChange,
+    pub(crate) change: RunChange,
 }
 
 /// What happened to it.
 #[derive(Debug, Clone)]
-pub(crate) enum TaskChange {
+pub(crate) enum RunChange {
     Received,
     Started,
     Succeeded {
@@ -103,7 +103,7 @@ pub(crate) enum WorkerChange {
     Shutdown,
 }
 
-impl TaskChange {
+impl RunChange {
     /// What the end of a run is, by its verdict.
     pub(crate) fn of_end(verdict: &Verdict, took: Duration) -> Self {
         match verdict {
@@ -149,7 +149,7 @@ impl Revocation {
 }
 
 impl TaskFact {
-    pub(crate) fn new(at: Timestamp, task_run: &TaskRun, change: TaskChange) -> Self {
+    pub(crate) fn new(at: Timestamp, task_run: &TaskRun, change: RunChange) -> Self {
         Self { at, request: task_run.request.clone(), task: task_run.task.clone(), change }
     }
 

@@ -1,9 +1,9 @@
 //! Heartbeats: by them monitors know that the worker lives (Celery: `worker-heartbeat`).
 //!
-//! Celery's workers send one every 2 s, whether anybody listens or not. This one does so while it sends events of tasks,
-//! while the last heartbeat reached somebody, and for a while after somebody asked for one. Otherwise it sends one a
-//! minute: that finds a listener who never asks, and each says when the next one comes, so that nobody takes the worker
-//! for dead meanwhile.
+//! Celery's workers send one every 2 s, whether anybody listens or not. This one does so while it sends events of
+//! tasks, while the last heartbeat reached somebody, and for a while after somebody asked for one. Otherwise it sends
+//! one a minute: that finds a listener who never asks, and each says when the next one comes, so that nobody takes the
+//! worker for dead meanwhile.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use apium_transport::clock::{Clock, Moment};
 
 use crate::observe::event_fields::{WorkerFigures, of_worker};
 use crate::observe::event_queue::EventQueue;
-use crate::observer::Observer;
+use crate::observe::observer::Observer;
 use crate::pipeline::process::Process;
 use crate::service::Stopping;
 

@@ -155,7 +155,7 @@ impl Metrics {
         self.of_run(task_run).count(Counter::Started);
     }
 
-    pub(crate) fn ended(&self, task_run: &TaskRun, verdict: &Verdict, took: Duration) {
+    pub(crate) fn end_of_run(&self, task_run: &TaskRun, verdict: &Verdict, took: Duration) {
         let series = self.of_run(task_run);
         match verdict {
             Verdict::Succeeded(_) => {

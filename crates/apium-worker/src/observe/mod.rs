@@ -1,5 +1,5 @@
-//! Who is told what the [observer](crate::observer) reports: monitors by events, dashboards by metrics, and observers of
-//! the program.
+//! The observer, to which each fact is reported once, and whom it tells: monitors by events, dashboards by metrics, and
+//! observers of the program.
 
 pub(crate) mod elections;
 pub(crate) mod event_fields;
@@ -9,6 +9,7 @@ pub(crate) mod fact;
 pub(crate) mod heartbeat;
 pub(crate) mod metrics;
 pub(crate) mod metrics_page;
+pub(crate) mod observer;
 pub(crate) mod prometheus;
 pub(crate) mod services;
 pub mod worker_observer;

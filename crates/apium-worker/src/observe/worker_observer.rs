@@ -15,7 +15,7 @@ use apium_protocol::message::task_id::TaskId;
 use jiff::Timestamp;
 
 pub use crate::observe::fact::Revocation;
-use crate::observe::fact::{RefusedFact, TaskChange, TaskFact, WorkerChange};
+use crate::observe::fact::{RefusedFact, RunChange, TaskFact, WorkerChange};
 use crate::shutdown::kind::StopKind;
 
 /// Is told what happens to tasks and to a worker. Every method does nothing by default. It is set on an app
@@ -84,8 +84,8 @@ pub trait WorkerObserver: Send + Sync + 'static {
         let _ = task;
     }
 
-    /// The body ended, and how: `SUCCESS`, `FAILURE`, `RETRY`, `IGNORED` or `REJECTED`. It comes after what else is told
-    /// of the end.
+    /// The body ended, and how: `SUCCESS`, `FAILURE`, `RETRY`, `IGNORED` or `REJECTED`. It comes after what else is
+    /// told of the end.
     fn task_postrun(&self, task: &ObservedTask, state: &str, took: Duration) {
         let _ = (task, state, took);
     }
@@ -286,29 +286,29 @@ fn tell(node: &Arc<str>, observers: &[Arc<dyn WorkerObserver>], observed: Observ
 fn tell_of_task(observer: &dyn WorkerObserver, task: &ObservedTask) {
     let ended = |state, took: &Duration| observer.task_postrun(task, state, *took);
     match &task.0.change {
-        TaskChange::Received => observer.task_received(task),
-        TaskChange::Started => observer.task_prerun(task),
-        TaskChange::Succeeded { value, took } => {
+        RunChange::Received => observer.task_received(task),
+        RunChange::Started => observer.task_prerun(task),
+        RunChange::Succeeded { value, took } => {
             observer.task_success(task, value, *took);
             ended("SUCCESS", took);
         }
-        TaskChange::Failed { failure, took, began } => {
+        RunChange::Failed { failure, took, began } => {
             observer.task_failure(task, failure);
             if *began {
                 ended("FAILURE", took);
             }
         }
-        TaskChange::Retried { cause, took } => {
+        RunChange::Retried { cause, took } => {
             observer.task_retry(task, cause.as_ref());
             ended("RETRY", took);
         }
-        TaskChange::Rejected { took, .. } | TaskChange::Unavailable { took, .. } => ended("REJECTED", took),
-        TaskChange::Ignored { took } | TaskChange::Replaced { took } | TaskChange::Cancelled { took } => {
+        RunChange::Rejected { took, .. } | RunChange::Unavailable { took, .. } => ended("REJECTED", took),
+        RunChange::Ignored { took } | RunChange::Replaced { took } | RunChange::Cancelled { took } => {
             ended("IGNORED", took);
         }
-        TaskChange::Revoked(how) => observer.task_revoked(task, *how),
-        TaskChange::Aborted => observer.task_revoked(task, Revocation::default()),
-        TaskChange::Panicked(error) => observer.task_internal_error(task, error),
+        RunChange::Revoked(how) => observer.task_revoked(task, *how),
+        RunChange::Aborted => observer.task_revoked(task, Revocation::default()),
+        RunChange::Panicked(error) => observer.task_internal_error(task, error),
     }
 }
 

@@ -28,7 +28,7 @@ use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use crate::backends::Backends;
-use crate::observer::Observer;
+use crate::observe::observer::Observer;
 use crate::pipeline::complete::attempt::Stores;
 use crate::pipeline::complete::lane::{Lane, Lanes};
 use crate::pipeline::complete::outage::Outage;
@@ -243,9 +243,7 @@ impl Shared {
             let attempt = self.stores.attempt(own_backend, completions, &mut progress).instrument(step);
             let error = match attempt.await {
                 Ok(()) => {
-                    if let Some(observer) = &self.observer {
-                        observer.settled(group.left.len(), began.elapsed());
-                    }
+                    self.observer.iter().for_each(|observer| observer.settled(group.left.len(), began.elapsed()));
                     return self.notify_all(group.take(), &progress.lost);
                 }
                 Err(error) => error,
@@ -331,9 +329,7 @@ impl Shared {
                 _ => CompletionStatus::Settled,
             };
             if status == CompletionStatus::LeaseLost {
-                if let Some(observer) = &self.observer {
-                    observer.lease_lost(&completion.label);
-                }
+                self.observer.iter().for_each(|observer| observer.lease_lost(&completion.label));
             } else if let (Some(runner), Some(pending)) = (&self.errbacks, &completion.errbacks) {
                 runner.submit(pending.drain());
             }

@@ -56,6 +56,7 @@ impl FollowUpPlanner {
     /// messages cannot be made, as in Celery: a retry that cannot be sent rejects the task, and a task whose follow-ups
     /// cannot be sent has failed. That is no reason to run its body once more, whatever its `autoretry_for` says.
     pub(crate) fn plan(&self, task_run: &TaskRun, verdict: Verdict, end: &RunEnd) -> (Verdict, PlannedFollowUps) {
+        let _run = end.span.enter();
         let _stop = tracing::trace_span!(target: "apium::walk", "follow").entered();
         let (verdict, mut planned) = self.plan_links(task_run, verdict, end.now);
         if !end.unsent.is_empty() && !verdict.comes_again() {

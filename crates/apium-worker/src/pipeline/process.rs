@@ -22,7 +22,7 @@ use crate::follow_up::failed_chords::fail_chords;
 use crate::limits::aborts;
 use crate::limits::result_size::{LargeResult, ResultSizes, SizeCheck, size_of_failure};
 use crate::limits::time_limit::{Limits, UnseenSoftLimits};
-use crate::observer::Observer;
+use crate::observe::observer::Observer;
 use crate::outcome::RunOutcome;
 use crate::pipeline::completer::Completer;
 use crate::pipeline::completion::{Completion, CompletionStatus, Instead, RefusedDelivery};
@@ -142,9 +142,10 @@ impl Process {
         let outcome = self.app_code.run(body).await;
         let (now, took) = (self.clock.now(), start.began.elapsed());
         let (children, unsent) = (start.ctx.children(), start.ctx.unsent_additions());
-        let end = RunEnd { now, took, children, unsent, delivery: task_run.delivery_in_run() };
-        let (mut completion, verdict) = self.conclude(task_run, outcome, end.clone(), &start.span);
-        let large = self.provide_instead(&mut completion, task_run, &verdict, end, &start.span);
+        let (delivery, span) = (task_run.delivery_in_run(), start.span.clone());
+        let end = RunEnd { now, took, children, unsent, delivery, span };
+        let (mut completion, verdict) = self.conclude(task_run, outcome, end.clone());
+        let large = self.provide_instead(&mut completion, task_run, &verdict, end);
         if completion.may_have_errbacks() {
             // In a box, since few runs have any: the future of a slot is smaller without it.
             completion = Box::pin(self.after_errbacks(task_run, completion)).await;
@@ -155,13 +156,7 @@ impl Process {
 
     /// Steps 3 to 5: what the outcome means, what follows, what is stored and how the delivery ends. Pure, but for
     /// counters and what the observer reports.
-    fn conclude(
-        &self,
-        task_run: &TaskRun,
-        outcome: RunOutcome,
-        end: RunEnd,
-        span: &tracing::Span,
-    ) -> (Completion, Verdict) {
+    fn conclude(&self, task_run: &TaskRun, outcome: RunOutcome, end: RunEnd) -> (Completion, Verdict) {
         let random = &mut fastrand::Rng::new();
         let (now, took) = (end.now, end.took);
         let facts = task_run.facts(now);
@@ -169,12 +164,11 @@ impl Process {
         if facts.stores_errors() {
             verdict = self.within_size(task_run, verdict);
         }
-        // What follows is called in the span of the run.
-        let (verdict, planned) = span.in_scope(|| self.follow.plan(task_run, verdict, &end));
+        let (verdict, planned) = self.follow.plan(task_run, verdict, &end);
         let completion = self.settler.settle(task_run, &verdict, planned, end);
         self.observer.leads_to(&completion.settlement);
         self.counts.add_run(&verdict, took);
-        self.observer.ended(task_run, &verdict, took, now);
+        self.observer.end_of_run(task_run, &verdict, took, now);
         (completion, verdict)
     }
 
@@ -210,16 +204,15 @@ impl Process {
         task_run: &TaskRun,
         verdict: &Verdict,
         end: RunEnd,
-        span: &tracing::Span,
     ) -> Option<LargeResult> {
         let Verdict::Succeeded(value) = verdict else { return None };
         let large = LargeResult::new(value.as_bytes().len())?;
-        let (refused, task_run, span) = (large.clone(), task_run.clone(), span.clone());
+        let (refused, task_run) = (large.clone(), task_run.clone());
         let (follow, settler, observer) = (self.follow.clone(), self.settler.clone(), self.observer.clone());
         completion.instead = Some(Instead(Box::new(move |error| {
             let verdict = Verdict::Failed { failure: refused.set_refused(error), why: FailureReason::TooLarge };
-            let (verdict, planned) = span.in_scope(|| follow.plan(&task_run, verdict, &end));
-            observer.ended(&task_run, &verdict, end.took, end.now);
+            let (verdict, planned) = follow.plan(&task_run, verdict, &end);
+            observer.end_of_run(&task_run, &verdict, end.took, end.now);
             settler.settle(&task_run, &verdict, planned, end)
         })));
         Some(large)
@@ -346,9 +339,9 @@ impl Process {
 
     /// Ends a run that does not begin.
     fn end_without_run(&self, task_run: &TaskRun, outcome: RunOutcome, delivery: DeliveryState) -> Completion {
-        let end =
-            RunEnd { now: self.clock.now(), took: Duration::ZERO, children: Vec::new(), unsent: Vec::new(), delivery };
-        self.conclude(task_run, outcome, end, &tracing::Span::none()).0
+        let (now, took, span) = (self.clock.now(), Duration::ZERO, tracing::Span::none());
+        let end = RunEnd { now, took, children: Vec::new(), unsent: Vec::new(), delivery, span };
+        self.conclude(task_run, outcome, end).0
     }
 
     fn context(&self, task_run: &TaskRun, limits: Limits) -> Ctx {

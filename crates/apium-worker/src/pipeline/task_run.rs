@@ -129,6 +129,8 @@ pub(crate) struct RunEnd {
     /// The parts that it added to its chord and did not send.
     pub(crate) unsent: Vec<TaskId>,
     pub(crate) delivery: DeliveryState,
+    /// The span of the run, in which what follows is called.
+    pub(crate) span: tracing::Span,
 }
 
 /// Whether the delivery is still in flight when the run ends.

@@ -208,6 +208,21 @@ async fn a_broker_that_is_away_delays_no_task_and_gets_the_events_later() {
 }
 
 #[tokio::test]
+async fn when_too_many_events_wait_the_oldest_go() {
+    let app = app().await;
+    let mut monitor = Monitor::open(&app).await;
+    let worker = worker(&app).start().await.unwrap();
+    // The task never yields, so nothing is sent before it ends.
+    send(&app, "floods", "floods-1").await;
+    let number = |event: &apium_protocol::message::event::Event| field(event, "n").as_u64().unwrap();
+    let is_last = |monitor: &Monitor| monitor.seen.last().is_some_and(|(_, event)| number(event) == 10_499);
+    monitor.until("the newest", is_last).await;
+    let numbers: Vec<u64> = monitor.seen.iter().map(|(_, event)| number(event)).collect();
+    assert_eq!(numbers, (500..10_500).collect::<Vec<_>>());
+    worker.stop().await;
+}
+
+#[tokio::test]
 async fn callers_tell_what_they_send_where_the_setting_says_so() {
     let app = builder().setting("task_send_sent_event", true).build().await.unwrap();
     let mut monitor = Monitor::open(&app).await;

@@ -95,6 +95,21 @@ async fn the_pace_can_be_set_and_heartbeats_can_be_left_out() {
     steady.stop().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_asks_is_answered_at_once() {
+    let app = app().await;
+    let mut monitor = Monitor::open(&app).await;
+    let worker = worker(&app).start().await.unwrap();
+    monitor.until_kind("worker-online").await;
+    // Whoever switches events on listens.
+    worker.enable_task_events();
+    let answer = monitor.until_kind("worker-heartbeat").await;
+    let keys: Vec<_> = answer.fields.iter().map(|(key, _)| key.to_string()).collect();
+    assert_eq!(keys, ["freq", "sw_ident", "sw_ver", "sw_sys"], "as Celery answers");
+    assert_eq!(field(&answer, "freq"), json!(5));
+    worker.stop().await;
+}
+
 async fn elect(app: &App, id: &str) {
     let mut event = Event::new("worker-elect", "other@host".into(), 0.0);
     event.clock = 700;

@@ -17,15 +17,15 @@ use crate::observing::tasks::{app, builder, worker};
 use crate::rig::{Notes, send, state, until};
 
 /// Notes everything.
-struct Noted(Notes);
+struct Scribe(Notes);
 
-impl Noted {
+impl Scribe {
     fn of(&self, what: &str, task: &ObservedTask) {
         self.0.add(format!("{what} {}", task.id().unwrap()));
     }
 }
 
-impl WorkerObserver for Noted {
+impl WorkerObserver for Scribe {
     fn worker_init(&self, worker: &ObservedWorker) {
         self.0.add(format!("init {}", worker.node()));
     }
@@ -83,14 +83,14 @@ impl WorkerObserver for Noted {
 #[tokio::test]
 async fn an_observer_is_told_of_everything_in_order() {
     let (of_app, of_worker) = (Notes::default(), Notes::default());
-    let noted = Noted(of_app.clone());
-    let app = builder().with(|app| app.worker_observer(noted)).build().await.unwrap();
+    let scribe = Scribe(of_app.clone());
+    let app = builder().with(|app| app.worker_observer(scribe)).build().await.unwrap();
     app.sig("quick").call().task_id("old").expires_in(Duration::from_secs(1)).send(&app).await.unwrap();
     app.clock().advance(Duration::from_secs(9));
     for task in ["quick", "fails", "retries", "rejects", "ignores", "gone"] {
         send(&app, task, task).await;
     }
-    let worker = worker(&app).observer(Noted(of_worker.clone())).start().await.unwrap();
+    let worker = worker(&app).observer(Scribe(of_worker.clone())).start().await.unwrap();
     until("all ends", async || of_worker.all().iter().any(|note| note == "success 1 retries")).await;
     worker.stop().await;
     let notes = of_worker.all();
@@ -134,7 +134,7 @@ impl WorkerObserver for Hangs {
 async fn observers_that_panic_or_hang_hurt_nobody() {
     let app = app().await;
     let (notes, gate) = (Notes::default(), Arc::new((Mutex::new(false), Condvar::new())));
-    let observed = worker(&app).observer(Panics).observer(Noted(notes.clone())).start().await.unwrap();
+    let observed = worker(&app).observer(Panics).observer(Scribe(notes.clone())).start().await.unwrap();
     send(&app, "quick", "q1").await;
     until("it is told all the same", async || notes.all().contains(&"postrun SUCCESS q1".to_owned())).await;
     assert!(notes.all().contains(&"prerun q1".to_owned()), "the other observers are told what one panics at");

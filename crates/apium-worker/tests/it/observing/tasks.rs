@@ -28,6 +28,12 @@ task!(Tells = "tells", [], async |ctx| {
     let taken = ctx.send_event("billing-charged", value!({"pid": 1})).await;
     Ok(json((wrong.unwrap_err().to_string(), format!("{:#}", taken.unwrap_err()))))
 });
+task!(Floods = "floods", [], async |ctx| {
+    for n in 0..10_500 {
+        ctx.send_event("flood-rose", value!({"n": n})).await?;
+    }
+    Ok(json(1))
+});
 task!(Waits = "waits", [], async |ctx| {
     ctx.state::<Gate>().unwrap().pass().await;
     Ok(json(1))
@@ -37,7 +43,7 @@ pub(crate) fn builder() -> TestBuilder {
     let builder = App::test().with(|app| app.autodiscover(false)).state(Gate::new());
     let builder = builder.register::<Quick>().register::<Silent>().register::<Fails>().register::<Retries>();
     let builder = builder.register::<Rejects>().register::<Ignores>().register::<Tells>().register::<Large>();
-    builder.register::<Waits>()
+    builder.register::<Waits>().register::<Floods>()
 }
 
 pub(crate) async fn app() -> TestApp {

@@ -12,7 +12,7 @@ use apium_transport::clock::Clock;
 use jiff::Timestamp;
 
 use crate::observe::event_queue::{EventQueue, EventsSwitch, QueuedEvent};
-use crate::observe::fact::{RefusedFact, TaskChange, TaskFact, WorkerChange};
+use crate::observe::fact::{RefusedFact, RunChange, TaskFact, WorkerChange};
 use crate::observe::metrics::Metrics;
 use crate::observe::worker_observer::{Observed, WorkerObservers};
 use crate::pipeline::completion::RefusedDelivery;
@@ -39,7 +39,7 @@ impl Observer {
     pub(crate) fn received(&self, task_run: &TaskRun) {
         log::received(task_run);
         self.count(|metrics| metrics.received(task_run));
-        self.tell(task_run, None, || TaskChange::Received);
+        self.tell(task_run, None, || RunChange::Received);
     }
 
     /// The intake refused a delivery.
@@ -61,21 +61,21 @@ impl Observer {
     /// The body of a run begins.
     pub(crate) fn started(&self, task_run: &TaskRun) {
         self.count(|metrics| metrics.started(task_run));
-        self.tell(task_run, None, || TaskChange::Started);
+        self.tell(task_run, None, || RunChange::Started);
     }
 
     /// A run ended, or does not begin.
-    pub(crate) fn ended(&self, task_run: &TaskRun, verdict: &Verdict, took: Duration, now: Timestamp) {
+    pub(crate) fn end_of_run(&self, task_run: &TaskRun, verdict: &Verdict, took: Duration, now: Timestamp) {
         log::ended(&task_run.task, &task_run.request, verdict, took, now);
-        self.count(|metrics| metrics.ended(task_run, verdict, took));
-        self.tell(task_run, Some(now), || TaskChange::of_end(verdict, took));
+        self.count(|metrics| metrics.end_of_run(task_run, verdict, took));
+        self.tell(task_run, Some(now), || RunChange::of_end(verdict, took));
     }
 
     /// A run panicked outside of the code of the app that is guarded.
     pub(crate) fn panicked(&self, task_run: &TaskRun, panicked: &Panicked) {
         log::panicked(task_run, panicked);
         self.count(|metrics| metrics.panicked(task_run));
-        self.tell(task_run, None, || TaskChange::Panicked(panicked.to_string().into()));
+        self.tell(task_run, None, || RunChange::Panicked(panicked.to_string().into()));
     }
 
     /// The end of a run leads to these messages, which are published with it.
@@ -111,7 +111,7 @@ impl Observer {
         }
     }
 
-    fn tell(&self, task_run: &TaskRun, at: Option<Timestamp>, change: impl FnOnce() -> TaskChange) {
+    fn tell(&self, task_run: &TaskRun, at: Option<Timestamp>, change: impl FnOnce() -> RunChange) {
         let wants_event = self.events.wants_tasks() && task_run.task.effective.send_events;
         if !wants_event && self.observers.is_none() {
             return;
