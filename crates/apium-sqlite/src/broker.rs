@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use apium_transport::address::Address;
+use apium_transport::broker::broadcast::Broadcast;
 use apium_transport::broker::broker::{Broker, BrokerCapabilities, PriorityOrder};
 use apium_transport::broker::consumer::{ConsumeSpec, Consumer};
 use apium_transport::broker::dead_set::DeadSet;
+use apium_transport::broker::fleet::FleetRecords;
 use apium_transport::broker::outgoing::Outgoing;
 use apium_transport::broker::queue_admin::QueueAdmin;
 use apium_transport::broker::topology::Topology;
@@ -126,6 +128,14 @@ impl Broker for SqliteBroker {
     }
 
     fn dead(&self) -> Option<&dyn DeadSet> {
+        Some(self)
+    }
+
+    fn broadcast(&self) -> Option<&dyn Broadcast> {
+        Some(self)
+    }
+
+    fn fleet(&self) -> Option<&dyn FleetRecords> {
         Some(self)
     }
 

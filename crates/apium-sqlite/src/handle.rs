@@ -39,6 +39,7 @@ impl Handle {
         self.closed.store(true, Ordering::Release);
         self.file.store.waker.wake_consumers();
         self.file.store.waker.watch_table.wake_all();
+        self.file.store.waker.mailboxes.wake_all();
     }
 
     /// Runs `operation`, with the present in microseconds, on the reader thread.

@@ -12,6 +12,7 @@
 
 mod admin;
 pub mod backend;
+mod broadcast;
 pub mod broker;
 pub mod consumer;
 #[cfg(feature = "crash-points")]
@@ -25,11 +26,11 @@ mod errors;
 pub mod faults;
 #[cfg(not(feature = "crash-points"))]
 mod faults;
+mod fleet;
 mod handle;
 mod open_file;
 mod options;
 mod publish;
-
 mod settle;
 mod store;
 mod wake;

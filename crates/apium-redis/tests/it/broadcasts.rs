@@ -114,8 +114,10 @@ async fn requests_events_and_replies_are_celerys() {
         }
     }
     let (raw, list) = (text(&ping, "/redis/replies/0/raw"), text(&ping, "/redis/replies/0/key"));
-    let sent = outgoing(raw);
+    let mut sent = outgoing(raw);
     assert_eq!(*sent.routing_key, *CALLER);
+    let ticket = text(&ping, "/redis/replies/0/raw").split("\"ticket\": \"").nth(1).and_then(|t| t.split('"').next());
+    sent.message = ControlReply::message("w1@wirespec", &Json::from_text(r#"{"ok": "pong"}"#).unwrap(), ticket, 3);
     let mut caller = caller(&broker).await;
     let mut redis = redis_of(&server, 13);
     broker.send(&replies(), vec![sent.clone()]).await.unwrap();
@@ -124,7 +126,9 @@ async fn requests_events_and_replies_are_celerys() {
     let () = redis.lpush(list, raw).unwrap();
     let received = next(&mut caller).await;
     assert_eq!(received.messages.len(), 2);
-    assert!(received.messages.iter().all(|reply| reply.message == sent.message && *reply.routing_key == *CALLER));
+    for reply in received.messages {
+        assert_eq!((&reply.message.body, &*reply.routing_key), (&sent.message.body, CALLER));
+    }
     let bound: Vec<String> = redis.smembers("_kombu.binding.reply.celery.pidbox").unwrap();
     assert_eq!(bound, [format!("{CALLER}\u{6}\u{16}\u{6}\u{16}{list}")]);
 }
@@ -428,7 +432,7 @@ async fn celery_answers_and_sends_events() {
     let url = database.url.clone();
     let start = move || CeleryWorker::builder().urls(&url, &url).args(["-n", "py@test", "-E"]).start();
     let worker = tokio::task::spawn_blocking(start).await.unwrap();
-    let received = next(&mut monitor).await;
+    let received = soon("an event", monitor.next()).await.unwrap();
     assert!(received.messages[0].routing_key.starts_with("worker."));
     let mut caller = caller(&broker).await;
     let mut request = ControlRequest::new("ping", Vec::new());

@@ -14,6 +14,7 @@ use rusqlite::Connection;
 use crate::backend::chord;
 use crate::backend::results;
 use crate::consumer::lock_file::{LockState, check, consumer_ids};
+use crate::consumer::mailbox_leases::MailboxLeases;
 use crate::consumer::observed_leases::{LeaseRow, ObservedLeases};
 use crate::consumer::state::ConsumerState;
 use crate::consumer::{reclaim, registration};
@@ -21,7 +22,7 @@ use crate::store::request::RequestCost;
 use crate::store::store::Store;
 use crate::store::transaction::Tx;
 use crate::wake::doorbell::Doorbell;
-use crate::wake::ringer::{MESSAGES, RESULTS};
+use crate::wake::ringer::{BROADCASTS, MESSAGES, RESULTS};
 
 /// How often to look for commits of other processes where doorbells work.
 const SLOW_POLL: Duration = Duration::from_millis(250);
@@ -52,7 +53,7 @@ pub(crate) fn run(store: &Arc<Store>, doorbell: Option<Doorbell>) {
 async fn run_maintenance(store: &Arc<Store>, doorbell: Option<Doorbell>) {
     let mut listener = DoorbellListener::new(doorbell);
     let mut poller = Poller::new(store, listener.rings());
-    let mut leases = ObservedLeases::default();
+    let (mut leases, mut mailbox_leases) = (ObservedLeases::default(), MailboxLeases::default());
     let (mut sweep, mut purge) = (tokio::time::Instant::now(), tokio::time::Instant::now() + PURGE_INTERVAL);
     loop {
         if store.waker.is_stopped() || store.condition.is_over() {
@@ -60,7 +61,8 @@ async fn run_maintenance(store: &Arc<Store>, doorbell: Option<Doorbell>) {
         }
         let consumers = store.waker.consumers();
         let renewal = store.next_renewal(&consumers);
-        let idle = consumers.is_empty() && !store.waker.watch_table.is_watched();
+        let listens = !store.waker.mailboxes.open().is_empty();
+        let idle = consumers.is_empty() && !store.waker.watch_table.is_watched() && !listens;
         tokio::select! {
             biased;
             () = store.waker.maintenance.notified() => {}
@@ -71,6 +73,9 @@ async fn run_maintenance(store: &Arc<Store>, doorbell: Option<Doorbell>) {
             () = store.clock.sleep_until_moment(renewal), if !consumers.is_empty() => {
                 store.renew_leases(consumers, &mut leases).await;
             }
+            () = store.clock.sleep_until_moment(mailbox_leases.next_renewal(store.clock.moment())), if listens => {
+                mailbox_leases.renew(store).await;
+            }
             () = tokio::time::sleep_until(sweep), if !consumers.is_empty() => {
                 sweep = tokio::time::Instant::now() + SWEEP_INTERVAL;
                 store.check_lock_files().await;
@@ -78,7 +83,7 @@ async fn run_maintenance(store: &Arc<Store>, doorbell: Option<Doorbell>) {
             () = poller.due(), if !idle => {
                 if poller.others_committed() {
                     store.waker.counts.poll.fetch_add(1, Ordering::Relaxed);
-                    store.others_committed(MESSAGES | RESULTS).await;
+                    store.others_committed(MESSAGES | RESULTS | BROADCASTS).await;
                 }
             }
             () = tokio::time::sleep_until(purge), if !idle => {
@@ -203,6 +208,9 @@ impl Store {
     async fn others_committed(&self, what: u8) {
         if what & MESSAGES != 0 {
             self.waker.wake_consumers();
+        }
+        if what & BROADCASTS != 0 {
+            self.waker.mailboxes.wake_all();
         }
         if what & RESULTS != 0 && self.waker.watch_table.is_watched() {
             self.read_new_results().await;

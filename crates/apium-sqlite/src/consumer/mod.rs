@@ -3,6 +3,7 @@
 pub(crate) mod claim;
 pub mod consumer;
 pub(crate) mod lock_file;
+pub(crate) mod mailbox_leases;
 pub(crate) mod maintenance;
 pub(crate) mod observed_leases;
 pub(crate) mod reclaim;

@@ -10,11 +10,12 @@ use crate::errors::explain_opening;
 
 /// What each version adds to the version before. A program of an older version refuses to open a newer file; but one
 /// that has it open already goes on using it, so a step must not change what earlier steps made.
-const STEPS: [&str; 4] = [
+const STEPS: [&str; 5] = [
     include_str!("schema.sql"),
     include_str!("schema_2.sql"),
     include_str!("schema_3.sql"),
     include_str!("schema_4.sql"),
+    include_str!("schema_5.sql"),
 ];
 /// The version of the tables, stored in `user_version`.
 const VERSION: i64 = STEPS.len() as i64;

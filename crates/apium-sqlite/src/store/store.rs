@@ -61,6 +61,7 @@ impl Store {
             tracing::error!(path = %self.options.path.display(), "the store closes itself for good: {reason}");
             self.waker.wake_consumers();
             self.waker.watch_table.wake_all();
+            self.waker.mailboxes.wake_all();
             self.waker.maintenance.notify_one();
         }
     }

@@ -42,6 +42,8 @@ pub(crate) struct Effects {
     pub(crate) earlier_due: bool,
     /// Results that were written, in order, each with its `seq`.
     pub(crate) results: Vec<(i64, Arc<ResultRow>)>,
+    /// Exchanges on which there are more broadcasts.
+    pub(crate) broadcasts: Vec<Arc<str>>,
 }
 
 impl Effects {
@@ -52,9 +54,21 @@ impl Effects {
         }
     }
 
+    /// Adds that there are more broadcasts on an exchange.
+    pub(crate) fn add_broadcast(&mut self, exchange: &Arc<str>) {
+        if !self.broadcasts.contains(exchange) {
+            self.broadcasts.push(exchange.clone());
+        }
+    }
+
     /// How much was added so far.
     fn savepoint(&self) -> Savepoint {
-        Savepoint { ready: self.ready.len(), earlier_due: self.earlier_due, results: self.results.len() }
+        Savepoint {
+            ready: self.ready.len(),
+            earlier_due: self.earlier_due,
+            results: self.results.len(),
+            broadcasts: self.broadcasts.len(),
+        }
     }
 
     /// Removes what was added since.
@@ -62,6 +76,7 @@ impl Effects {
         self.ready.truncate(savepoint.ready);
         self.earlier_due = savepoint.earlier_due;
         self.results.truncate(savepoint.results);
+        self.broadcasts.truncate(savepoint.broadcasts);
     }
 }
 
@@ -71,6 +86,7 @@ struct Savepoint {
     ready: usize,
     earlier_due: bool,
     results: usize,
+    broadcasts: usize,
 }
 
 /// The last numbers that were used; see `counters` in schema.sql.

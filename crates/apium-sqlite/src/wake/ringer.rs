@@ -11,6 +11,9 @@ pub(crate) const MESSAGES: u8 = 1;
 /// Bit of the byte: there are results.
 pub(crate) const RESULTS: u8 = 2;
 
+/// Bit of the byte: there are broadcasts.
+pub(crate) const BROADCASTS: u8 = 4;
+
 /// Rings the doorbells of other processes.
 #[derive(Debug)]
 pub(crate) struct Ringer {
@@ -32,7 +35,8 @@ impl Ringer {
     pub(crate) fn ring(&self, effects: &Effects, others: &[PathBuf]) -> Vec<PathBuf> {
         let messages = if effects.earlier_due || !effects.ready.is_empty() { MESSAGES } else { 0 };
         let results = if effects.results.is_empty() { 0 } else { RESULTS };
-        match messages | results {
+        let broadcasts = if effects.broadcasts.is_empty() { 0 } else { BROADCASTS };
+        match messages | results | broadcasts {
             0 => Vec::new(),
             byte => others.iter().filter(|path| !self.send(path, byte)).cloned().collect(),
         }

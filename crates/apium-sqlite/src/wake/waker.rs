@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use crate::backend::watch_table::LockedWatchTable;
 use crate::consumer::state::ConsumerState;
 use crate::store::transaction::Effects;
+use crate::wake::mailboxes::{MailboxState, Mailboxes};
 
 /// The counters behind [`WakeCauses`].
 #[derive(Debug, Default)]
@@ -45,6 +46,7 @@ struct Doorbells {
 pub(crate) struct Waker {
     consumers: Mutex<Vec<Weak<ConsumerState>>>,
     pub(crate) watch_table: LockedWatchTable,
+    pub(crate) mailboxes: Mailboxes,
     doorbells: Mutex<Doorbells>,
     pub(crate) counts: WakeCounts,
     stopped: AtomicBool,
@@ -57,6 +59,7 @@ impl Waker {
         Self {
             consumers: Mutex::default(),
             watch_table: LockedWatchTable::default(),
+            mailboxes: Mailboxes::default(),
             doorbells: Mutex::default(),
             counts: WakeCounts::default(),
             stopped: AtomicBool::new(false),
@@ -81,6 +84,12 @@ impl Waker {
         self.maintenance.notify_one();
     }
 
+    /// Adds a mailbox of this process.
+    pub(crate) fn add_mailbox(&self, mailbox: &Arc<MailboxState>) {
+        self.mailboxes.add(mailbox);
+        self.maintenance.notify_one();
+    }
+
     /// The consumers of this process that are not closed.
     pub(crate) fn consumers(&self) -> Vec<Arc<ConsumerState>> {
         let consumers = self.consumers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -98,6 +107,9 @@ impl Waker {
         }
         if !effects.results.is_empty() {
             self.watch_table.notify(&effects.results);
+        }
+        if !effects.broadcasts.is_empty() {
+            self.mailboxes.wake(&effects.broadcasts);
         }
     }
 
