@@ -31,6 +31,9 @@ pub struct ControlRequest {
     pub ticket: Option<String>,
     /// Where replies go. A worker replies only if it is there.
     pub reply_to: Option<ReplyAddress>,
+    /// Whether the caller has written what it changes to the records that all workers share, so that no worker need do
+    /// it. Written only where it is so. Celery does not have it.
+    pub recorded: bool,
 }
 
 /// Where the replies to a request go.
@@ -78,6 +81,9 @@ impl ControlRequest {
         if let Some(reply_to) = &self.reply_to {
             map.with(key!("reply_to"), |out| reply_to.write(out));
         }
+        if self.recorded {
+            map.with(key!("recorded"), |out| out.extend_from_slice(b"true"));
+        }
         map.end();
         out
     }
@@ -114,6 +120,7 @@ impl ControlRequest {
             "matcher" => self.matcher = string(reader)?,
             "ticket" => self.ticket = lenient::owned(reader)?,
             "reply_to" => self.reply_to = ReplyAddress::read(reader)?,
+            "recorded" => self.recorded = reader.json()?.as_str() == "true",
             _ => reader.skip()?,
         }
         Ok(())
@@ -271,6 +278,8 @@ mod tests {
             r#"{"method": "ping", "arguments": {}, "destination": null, "pattern": null, "matcher": null, "ticket": "t1", "reply_to": {"exchange": "reply.celery.pidbox", "routing_key": "o1"}}"#
         );
         assert_eq!(ControlRequest::from_json(text.as_bytes()).expect("it cannot be read"), request);
+        request.recorded = true;
+        assert_eq!(ControlRequest::from_json(&request.to_json()).expect("it cannot be read"), request);
     }
 
     #[test]
