@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::command;
 use crate::exit;
+use crate::remote;
 
 /// Options before the subcommand, and the subcommand.
 #[derive(Debug, Parser)]
@@ -50,7 +51,7 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, help_heading = "Global options")]
     pub(crate) log_format: LogFormat,
     /// Print JSON on stdout
-    #[arg(long, global = true, help_heading = "Global options")]
+    #[arg(short = 'j', long, global = true, help_heading = "Global options")]
     pub(crate) json: bool,
 }
 
@@ -80,6 +81,18 @@ pub(crate) enum Command {
     Dead(command::dead::Args),
     /// List the tasks of this program
     Registered(command::registered::Args),
+    /// Ask workers that run: what they run, have and know
+    Inspect(remote::inspect::Args),
+    /// Tell workers that run to do something: revoke, rate limits, queues, pools, …
+    Control(remote::control::Args),
+    /// Show which workers are online
+    Status(remote::status::Args),
+    /// Print events of workers and tasks as they come
+    Events(remote::events::Args),
+    /// Watch workers, tasks and queues in the terminal, and act on them
+    Top(command::top::Args),
+    /// List the bindings of queues
+    List(command::list::Args),
     /// Show versions, addresses and settings, without secrets
     Report(command::report::Args),
     /// Print the reference of the settings as Markdown

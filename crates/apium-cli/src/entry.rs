@@ -16,7 +16,7 @@ use crate::command;
 use crate::exit::{Code, CommandError, Result};
 use crate::own_commands::{OwnCommands, Run};
 use crate::session::Session;
-use crate::{logging, settings_sources};
+use crate::{logging, remote, settings_sources};
 
 /// Runs the command line of a program with tasks: reads the process's arguments, builds the app with `app` and runs the
 /// subcommand. Returns the exit code (`--help` lists them).
@@ -208,6 +208,12 @@ async fn dispatch(session: &Session, command: Command) -> Result<ExitCode> {
         Command::Queues(args) => command::queues::run(session, args).await,
         Command::Dead(args) => command::dead::run(session, args).await,
         Command::Registered(args) => command::registered::run(session, &args),
+        Command::Inspect(args) => remote::inspect::run(session, args).await,
+        Command::Control(args) => remote::control::run(session, args).await,
+        Command::Status(args) => remote::status::run(session, args).await,
+        Command::Events(args) => remote::events::run(session, args).await,
+        Command::Top(args) => command::top::run(session, args).await,
+        Command::List(args) => command::list::run(session, &args),
         Command::Report(args) => command::report::run(session, &args).await,
         Command::Settings(args) => command::settings::run(&args),
     }?;

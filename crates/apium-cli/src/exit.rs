@@ -26,6 +26,8 @@ pub(crate) enum Code {
     Timeout = 4,
     /// What was named does not exist.
     NotFound = 5,
+    /// No worker replied in time; Celery's number.
+    NoReply = 69,
     /// Any other error.
     Other = 70,
 }
@@ -38,6 +40,7 @@ pub(crate) const HELP: &str = "Exit codes:
   3   the broker or result backend cannot be reached, or refused
   4   the task that was waited for did not end before --timeout
   5   what was named does not exist
+  69  no worker replied in time
   70  any other error
 A worker exits with 0 after SIGTERM.";
 

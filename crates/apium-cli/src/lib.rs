@@ -18,10 +18,12 @@ mod logging;
 mod output;
 mod own_commands;
 mod panics;
+mod remote;
 mod session;
 mod settings_sources;
 mod text_arg;
 mod time_arg;
+mod top;
 mod wait_result;
 
 pub use clap;

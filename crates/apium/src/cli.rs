@@ -20,6 +20,9 @@
 //! | `purge` | deletes the waiting messages of queues |
 //! | `queues` | lists the queues with their counts |
 //! | `dead list`, `show`, `replay`, `drop` | lists, shows, replays or deletes messages that could not be handled |
+//! | `inspect`, `control`, `status` | asks workers, tells them to do something, shows which are online |
+//! | `events`, `top` | prints events as they come; watches workers, tasks and queues in the terminal |
+//! | `list bindings` | lists the bindings of queues, where the broker can say them |
 //! | `registered` | lists the tasks of this program |
 //! | `report` | versions, addresses and settings, without secrets |
 //!

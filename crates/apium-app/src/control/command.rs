@@ -121,10 +121,8 @@ impl<T> RemoteCommand<T> {
     pub async fn send(self) -> Result<()> {
         let Self { app, to, method, requests, before, repeatable, .. } = self;
         let exchange = Exchange::of(&app, &format!("send the command {method}"), repeatable)?;
-        let requests = requests_of(&method, requests?, &to)?;
-        if let Some(change) = before {
-            change.write(&app).await?;
-        }
+        let mut requests = requests_of(&method, requests?, &to)?;
+        record(&app, before, &mut requests).await?;
         for request in requests {
             exchange.send(&request, &to).await?;
         }
@@ -142,10 +140,8 @@ impl<T> RemoteCommand<T> {
     pub async fn replies(self) -> Result<Replies<T>> {
         let Self { app, to, method, requests, before, read, repeatable, mut on_reply } = self;
         let exchange = Exchange::of(&app, &format!("send the command {method}"), repeatable)?;
-        let requests = requests_of(&method, requests?, &to)?;
-        if let Some(change) = before {
-            change.write(&app).await?;
-        }
+        let mut requests = requests_of(&method, requests?, &to)?;
+        record(&app, before, &mut requests).await?;
         let mut all = Replies::default();
         for request in requests {
             let mut replies = Vec::new();
@@ -181,6 +177,15 @@ impl<T: Send + 'static> RemoteCommand<T> {
         let app = self.app.clone();
         app.blocking().run(self.replies())?
     }
+}
+
+/// Writes what workers that start later are to know, and says in the requests that this is done.
+async fn record(app: &App, change: Option<FleetChange>, requests: &mut [ControlRequest]) -> Result<()> {
+    if let Some(change) = change {
+        let is_recorded = change.write(app).await?;
+        requests.iter_mut().for_each(|request| request.recorded = is_recorded);
+    }
+    Ok(())
 }
 
 fn requests_of(method: &str, requests: Vec<CommandArguments>, to: &Addressing) -> Result<Vec<ControlRequest>> {

@@ -23,9 +23,9 @@ pub(crate) enum FleetChange {
 }
 
 impl FleetChange {
-    /// Writes it, where the broker keeps such records.
-    pub(crate) async fn write(self, app: &App) -> Result<()> {
-        let Some(fleet) = app.broker().fleet() else { return Ok(()) };
+    /// Writes it, where the broker keeps such records; says whether it does.
+    pub(crate) async fn write(self, app: &App) -> Result<bool> {
+        let Some(fleet) = app.broker().fleet() else { return Ok(false) };
         let at = app.broker().address();
         let failed = |topic: FleetTopic, error| {
             let text = format!("write to {at} what all workers share (`{}`)", topic.name());
@@ -49,7 +49,7 @@ impl FleetChange {
                 app.ask(at, || fleet.remove(topic, &keys)).await.map_err(|error| failed(topic, error))?;
             }
         }
-        Ok(())
+        Ok(true)
     }
 }
 

@@ -15,6 +15,15 @@ pub(crate) fn line(text: &str) -> Result<()> {
     finish(writeln!(out, "{}", printable(text)).and_then(|()| out.flush()))
 }
 
+/// Prints one line, and says whether anybody reads it.
+pub(crate) fn line_is_read(text: &str) -> Result<bool> {
+    let mut out = io::stdout().lock();
+    match writeln!(out, "{}", printable(text)).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        written => finish(written).map(|()| true),
+    }
+}
+
 /// Prints a text of several lines, such as a traceback.
 pub(crate) fn lines(text: &str) -> Result<()> {
     let mut out = io::stdout().lock();

@@ -534,3 +534,51 @@ fn the_worker_of_the_command_line_has_the_layers_of_the_app() {
     worker.wait_for("users.greet succeeded");
     assert_eq!(worker.stop("TERM").0, 0);
 }
+
+/// Runs `apium` on a broker in memory, where nobody listens.
+fn alone(args: &[&str]) -> ProgramOutput {
+    let sandbox = Sandbox::new();
+    sandbox.apium(&[&["-b", "memory://"], args].concat())
+}
+
+#[test]
+fn commands_to_workers_end_with_69_when_nobody_replies() {
+    let asked: [&[&str]; 6] = [
+        &["status", "-t", "0.05"],
+        &["inspect", "active", "--timeout", "0.05", "-j"],
+        &["inspect", "own_question", "a=1", "-t", "0.05"],
+        &["control", "revoke", "some-id", "-t", "0.05"],
+        &["control", "rate_limit", "tasks.add", "5/m", "-d", "w1@h,w2@h", "-t", "0.05"],
+        &["control", "pause_queue", "mail", "too", "slow", "-t", "0.05"],
+    ];
+    for args in asked {
+        let output = alone(args).with_code(69);
+        assert!(output.out.is_empty() && output.err.contains("replied within 0.05 s"), "{args:?} {output:?}");
+        assert_eq!(output.err.contains("none of w1@h, w2@h"), args.contains(&"-d"), "{output:?}");
+    }
+    alone(&["control", "shutdown"]).with_code(0);
+}
+
+#[test]
+fn commands_to_workers_are_listed_and_wrong_ones_say_what_is_wrong() {
+    let list = alone(&["inspect", "--list"]).with_code(0).out;
+    assert!(list.starts_with("Inspect Commands:\n") && list.contains("  query_task [id1"), "{list}");
+    let list = alone(&["control", "--list"]).with_code(0).out;
+    assert!(list.contains("  rate_limit <task_name> <rate_limit") && list.contains("pause_queue"), "{list}");
+    let wrong: [(&[&str], &str); 8] = [
+        (&["inspect"], "no command is named"),
+        (&["control", "rate_limit", "tasks.add"], "arguments are missing"),
+        (&["control", "active"], "use `inspect active`"),
+        (&["control", "revoke"], "no task is named"),
+        (&["control", "revoke_by_stamped_headers", "x"], "no header=value"),
+        (&["inspect", "ping", "-d", "a@h,"], "destination is empty"),
+        (&["list", "bindings"], "cannot say them"),
+        (&["top"], "no terminal"),
+    ];
+    for (args, text) in wrong {
+        let output = alone(args).with_code(2);
+        assert!(output.err.contains(text), "{args:?} {output:?}");
+    }
+    let events = alone(&["events", "--dump", "--limit", "0"]).with_code(0);
+    assert_eq!(events.out, "-> evdump: starting capture...\n");
+}

@@ -180,6 +180,11 @@ async fn every_captured_command_is_sent_byte_for_byte_and_its_reply_is_read() {
                 expected = expected.replace(captured, &ours);
             }
         }
+        if request.recorded {
+            // Ours says that the revoke is kept; a worker of Celery does not look at it.
+            assert!(name.starts_with("revoke"), "{name}");
+            expected = format!("{}, \"recorded\": true}}", expected.strip_suffix('}').unwrap());
+        }
         assert_eq!(std::str::from_utf8(&message.body).unwrap(), expected, "{name}");
         assert_eq!(message.properties.content_type.as_deref(), Some("application/json"), "{name}");
         assert_eq!((message.properties.delivery_mode, message.properties.priority), (Some(2), Some(0)), "{name}");
