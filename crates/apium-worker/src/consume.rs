@@ -55,7 +55,7 @@ impl Consume {
         let mut outage = Outage::default();
         loop {
             let began = tokio::time::Instant::now();
-            match self.connect_once().await {
+            match self.queues.connect(&self.broker, &self.spec).await {
                 Err(error) if error.is_retryable() => {
                     let pause = outage.pause(&error, began);
                     if outage.warns() {
@@ -66,14 +66,6 @@ impl Consume {
                 connected => return connected,
             }
         }
-    }
-
-    async fn connect_once(&self) -> Result<(Box<dyn Consumer>, Subscribed)> {
-        let (topology, subscribed) = self.queues.for_consumer();
-        self.broker.declare(&topology).await?;
-        let mut spec = self.spec.clone();
-        spec.queues.clone_from(&subscribed.names);
-        Ok((self.broker.consume(spec).await?, subscribed))
     }
 
     /// Fetches until `phase` changes, and closes the consumer at [`Phase::Close`]. When the broker fails, the runs go

@@ -59,7 +59,7 @@ impl Prefetch {
     async fn free(&mut self) -> usize {
         let Some(window) = &mut self.window else { return MAX_BATCH };
         loop {
-            window.set_slots(self.process.run_queue.load(0).slots);
+            window.set_slots(self.process.runs.wanted_slots());
             window.measure(self.process.counts.totals(), self.began.elapsed());
             self.process.run_queue.set_window(window.size());
             let refill_at = window.refill_at(MAX_BATCH);
@@ -83,7 +83,7 @@ impl Prefetch {
             }
             None if self.multiplier == 0 => None,
             None => {
-                let fixed = load.slots.saturating_mul(self.multiplier);
+                let fixed = self.process.runs.wanted_slots().saturating_mul(self.multiplier);
                 Some(fixed + load.delayed).filter(|wanted| *wanted != present)
             }
         }

@@ -69,6 +69,9 @@ pub use apium_transport::broker::topology::Queue;
 pub use apium_worker::builder::AppWorker;
 #[cfg(feature = "worker")]
 #[doc(no_inline)]
+pub use apium_worker::control::call::AppControlCommands;
+#[cfg(feature = "worker")]
+#[doc(no_inline)]
 pub use apium_worker::layer::AppWorkLayers;
 #[cfg(feature = "worker")]
 pub use apium_worker::observe::worker_observer::AppWorkerObservers;

@@ -43,6 +43,7 @@
 
 pub use apium_transport::health::Health;
 pub use apium_worker::builder::{AppWorker, WorkerBuilder};
+pub use apium_worker::control::call::{AppControlCommands, ControlCall};
 pub use apium_worker::handle::WorkerHandle;
 pub use apium_worker::layer::{AppWorkLayers, Next, WorkLayer};
 pub use apium_worker::observe::worker_observer::{

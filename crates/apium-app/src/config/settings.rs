@@ -96,7 +96,9 @@ impl Settings {
     }
 
     /// Adds the settings among environment variables: `APIUM_` and the setting's name in upper case. `APIUM_APP__…` is
-    /// for [`app`](Self::app). `APIUM_CONFIG`, which names the settings file, and all other variables are ignored.
+    /// for [`app`](Self::app). Two settings of Celery are variables only, and are read by its names too:
+    /// `CELERY_WORKER_REVOKES_MAX` and `CELERY_WORKER_REVOKE_EXPIRES`; those that begin with `APIUM_` win.
+    /// `APIUM_CONFIG`, which names the settings file, and all other variables are ignored.
     ///
     /// # Errors
     /// A variable that begins with `APIUM_` and names no setting, or is no Unicode text.
@@ -105,13 +107,22 @@ impl Settings {
         K: Into<std::ffi::OsString>,
         V: Into<std::ffi::OsString>,
     {
+        let variables = variables.into_iter().filter_map(|(variable, value)| {
+            let variable = variable.into().into_string().ok()?;
+            let is_celerys = CELERYS_VARIABLES.contains(&&*variable);
+            (is_celerys || variable.starts_with("APIUM_")).then(|| (variable, value.into()))
+        });
+        let mut variables: Vec<(String, std::ffi::OsString)> = variables.collect();
+        // What is added later wins.
+        variables.sort_by_key(|(variable, _)| variable.starts_with("APIUM_"));
         for (variable, value) in variables {
-            let Ok(variable) = variable.into().into_string() else { continue };
-            let Some(name) = variable.strip_prefix("APIUM_") else { continue };
+            let Some(name) = variable.strip_prefix("APIUM_").or_else(|| variable.strip_prefix("CELERY_")) else {
+                continue;
+            };
             if variable == "APIUM_CONFIG" {
                 continue;
             }
-            let value = value.into().into_string().map_err(|_| {
+            let value = value.into_string().map_err(|_| {
                 Error::new(
                     ErrorKind::Config,
                     format!("read the environment variable {variable}: it is no Unicode text"),
@@ -250,6 +261,9 @@ fn without_secrets(name: &str, value: &Value) -> String {
         other => other.shown(),
     }
 }
+
+/// Variables of Celery that are settings here.
+const CELERYS_VARIABLES: [&str; 2] = ["CELERY_WORKER_REVOKES_MAX", "CELERY_WORKER_REVOKE_EXPIRES"];
 
 /// Settings that Celery has and Apium lacks, each with what is here instead. A name that ends with `*` stands for all
 /// that begin so.
@@ -418,7 +432,16 @@ mod tests {
         assert!(error.contains("worker_prefetch_multiplier") && error.contains("the file apium.toml"), "{error}");
         let error = settings.add_env([("APIUM_BROKER_UR", "x")]).unwrap_err().to_string();
         assert!(error.contains("APIUM_BROKER_UR") && error.contains("did you mean broker_url?"), "{error}");
-        settings.add_env([("APIUM_CONFIG", "x"), ("HOME", "y")]).unwrap();
+        settings.add_env([("APIUM_CONFIG", "x"), ("HOME", "y"), ("CELERY_OTHER", "z")]).unwrap();
+    }
+
+    #[test]
+    fn two_settings_are_read_by_celerys_variables_too() {
+        let mut settings = Settings::new();
+        let variables = [("APIUM_WORKER_REVOKES_MAX", "7"), ("CELERY_WORKER_REVOKES_MAX", "8")];
+        settings.add_env(variables.into_iter().chain([("CELERY_WORKER_REVOKE_EXPIRES", "9")])).unwrap();
+        let config = settings.check().unwrap();
+        assert_eq!((config.worker_revokes_max, config.worker_revoke_expires), (7, Duration::from_secs(9)));
     }
 
     #[test]

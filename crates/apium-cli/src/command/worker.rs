@@ -63,6 +63,9 @@ pub(crate) struct Args {
     /// The soft time limit of tasks that have none, in seconds
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
     soft_time_limit: Option<f64>,
+    /// Do not greet the other workers at the start, nor learn from those of Celery which tasks are revoked
+    #[arg(long)]
+    without_mingle: bool,
     /// A file that exists while the worker is connected and fetches messages, for a readiness probe (`test -f`)
     #[arg(long, value_name = "FILE")]
     ready_file: Option<String>,
@@ -102,7 +105,7 @@ pub(crate) async fn run(session: &Session, args: Args) -> Result<ExitCode> {
             tracing::info!(%queue, count, "waiting messages deleted before the start");
         }
     }
-    let mut worker = session.app.worker().queues(queues);
+    let mut worker = session.app.worker().queues(queues).mingle(!args.without_mingle);
     if let Some(name) = args.hostname {
         worker = worker.hostname(name);
     }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use apium_protocol::error::with_causes;
 use apium_protocol::value::printable::printable_text;
 use apium_transport::broker::broker::SharedBroker;
-use apium_transport::broker::consumer::Consumer;
+use apium_transport::broker::consumer::{ConsumeSpec, Consumer};
 use apium_transport::broker::topology::{Queue, Topology};
 use apium_transport::error::Result;
 use jiff::Timestamp;
@@ -120,8 +120,21 @@ impl ConsumedQueues {
         self.version.load(Ordering::Acquire) == subscribed.version
     }
 
-    /// The queues for a new consumer, with their names as it subscribes to them.
-    pub(crate) fn for_consumer(&self) -> (Topology, Subscribed) {
+    /// Declares the queues, and makes a consumer of those that are not paused.
+    pub(crate) async fn connect(
+        &self,
+        broker: &SharedBroker,
+        spec: &ConsumeSpec,
+    ) -> Result<(Box<dyn Consumer>, Subscribed)> {
+        let (topology, subscribed) = self.for_consumer();
+        broker.declare(&topology).await?;
+        let mut spec = spec.clone();
+        spec.queues.clone_from(&subscribed.names);
+        Ok((broker.consume(spec).await?, subscribed))
+    }
+
+    /// The queues for a consumer, with their names as it subscribes to them.
+    fn for_consumer(&self) -> (Topology, Subscribed) {
         let version = self.version.load(Ordering::Acquire);
         let queues = self.consumed();
         let names = queues.iter().map(|queue| queue.name.clone()).collect();

@@ -14,6 +14,7 @@ use apium_transport::error::Result;
 use serde::Deserialize;
 
 use crate::control::controlled::Controlled;
+use crate::control::shared_records::greeted_ids;
 
 /// How long replies are merged. Celery waits a second for them.
 const LISTEN: Duration = Duration::from_secs(3);
@@ -22,7 +23,7 @@ const LISTEN: Duration = Duration::from_secs(3);
 #[derive(Debug, Deserialize)]
 struct Greeting {
     #[serde(default)]
-    revoked: Vec<String>,
+    revoked: Json,
 }
 
 /// Greets the other workers, and merges what they answer.
@@ -57,7 +58,7 @@ async fn greet(controlled: &Controlled, names: &ControlNames) -> Result<()> {
             controlled.clock.adjust(reply.clock.unwrap_or_default());
             // This worker answers itself with null.
             if let Ok(greeting) = reply.answer.decode::<Greeting>() {
-                let new = controlled.records.merge_revoked(greeting.revoked);
+                let new = controlled.records.merge_revoked(greeted_ids(&greeting.revoked));
                 let node = &*printable_text(&reply.node);
                 tracing::debug!(node, new, "another worker said which tasks are revoked");
             }

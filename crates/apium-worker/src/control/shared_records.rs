@@ -12,6 +12,7 @@ use apium_protocol::json::text::Json;
 use apium_protocol::message::task_id::TaskId;
 use apium_protocol::result::exception::ExceptionInfo;
 use apium_protocol::result::state::State;
+use apium_protocol::value::value::Value;
 use apium_transport::backend::backend::ResultRecord;
 use apium_transport::broker::broker::SharedBroker;
 use apium_transport::broker::fleet::{FleetLimits, FleetRecord, FleetTopic};
@@ -310,9 +311,38 @@ fn read_stamp(key: &str) -> String {
     read.map_or_else(|| key.to_owned(), |(header, value)| stamp_key(header, &value))
 }
 
+/// The ids of a greeting: a list, or as older workers of Celery write it a map of id to time.
+pub(crate) fn greeted_ids(revoked: &Json) -> Vec<String> {
+    match revoked.to_value() {
+        Ok(Value::List(ids)) => ids.iter().filter_map(|id| id.as_str().map(str::to_owned)).collect(),
+        Ok(Value::Map(entries)) => entries.iter().map(|(id, _)| id.clone()).collect(),
+        _ => Vec::new(),
+    }
+}
+
 /// Drops the first of too many.
 fn keep_last<T>(items: &mut Vec<T>, most: usize) {
     if items.len() > most {
         items.drain(..items.len() - most);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_of_a_greeting_are_a_list_or_a_map() {
+        for (text, ids) in
+            [(r#"["a", "b", 7]"#, &["a", "b"][..]), (r#"{"a": 1.5, "b": [2]}"#, &["a", "b"]), ("null", &[]), ("7", &[])]
+        {
+            assert_eq!(greeted_ids(&Json::from_text(text).unwrap()), ids, "{text}");
+        }
+    }
+
+    #[test]
+    fn two_spellings_of_a_stamp_are_one() {
+        assert_eq!(read_stamp("batch={\"x\":  1}"), read_stamp("batch={\"x\": 1}"));
+        assert_eq!(read_stamp("no JSON=x"), "no JSON=x");
     }
 }

@@ -13,8 +13,6 @@ pub(crate) struct Load {
     pub(crate) limited: usize,
     /// Runs that wait for their eta.
     pub(crate) delayed: usize,
-    /// How many slots there are.
-    pub(crate) slots: usize,
 }
 
 /// The runs that wait for a slot at a moment.
@@ -129,7 +127,7 @@ impl RunCounts {
 
     pub(crate) fn load(&self, completing: usize) -> Load {
         let (local, limited) = (self.counted(), self.limited.min(MAX_LIMITED));
-        Load { local, unacked: local - self.running_acked, completing, limited, delayed: 0, slots: self.slots }
+        Load { local, unacked: local - self.running_acked, completing, limited, delayed: 0 }
     }
 
     /// How many runs are in slots.

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "what fails in a helper of a test fails the test")]
 
+mod control;
 mod eager;
 mod errbacks;
 mod health;

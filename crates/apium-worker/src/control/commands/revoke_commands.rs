@@ -30,6 +30,9 @@ pub(crate) fn revoke(
         true => terminate_ids(controlled, &ids, arguments, request),
         false => {
             revoke_ids(controlled, &ids, request);
+            if request.reply_to.is_none() {
+                return Ok(Answer::Nothing);
+            }
             let ids = set_repr(ids.iter().map(String::as_str));
             Ok(Answer::Reply(ok_reply(&format!("tasks {ids} flagged as revoked"))))
         }

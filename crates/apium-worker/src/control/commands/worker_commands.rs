@@ -19,6 +19,7 @@ use crate::control::commands::stats::Stats;
 use crate::control::commands::table::COMMANDS;
 use crate::control::controlled::{Answer, Controlled};
 use crate::control::python_error::{PythonError, ok_reply};
+use crate::control::shared_records::greeted_ids;
 use crate::shutdown::kind::StopKind;
 
 type Answered = Result<Answer, PythonError>;
@@ -40,7 +41,9 @@ pub(crate) fn hello(controlled: &Arc<Controlled>, arguments: &Arguments<'_>, _: 
     if arguments.needed_text("from_node")? == *controlled.node {
         return Ok(Answer::Reply(Json::NULL));
     }
-    controlled.records.merge_revoked(arguments.texts("revoked")?);
+    if let Some(revoked) = arguments.get("revoked") {
+        controlled.records.merge_revoked(greeted_ids(revoked));
+    }
     #[derive(Serialize)]
     struct Greeting {
         revoked: Vec<Arc<str>>,
