@@ -33,7 +33,7 @@ async fn main() -> Result<(), BoxError> {
     let app = App::builder("shop").broker("memory://").backend("memory://").register::<bill>().register::<thank>();
     let app = app.build().await?;
     let worker = app.worker().concurrency(1).start().await?;
-    let thanked = async { (bill::s(7) | thank::p()).delay().send(&app).await };
+    let thanked = async { (bill::s(7) | thank::p()).send(&app).await };
     let thanked = thanked.instrument(tracing::info_span!("request")).await?;
     println!("{}", thanked.get().await?);
     worker.stop().await;

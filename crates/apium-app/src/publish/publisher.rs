@@ -20,7 +20,6 @@ use crate::config::table::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::observe::app_observer::AppObservers;
 use crate::observe::event_sender::EventSender;
-use crate::observe::lamport_clock::LamportClock;
 use crate::options::call_options::CallOptions;
 use crate::options::task_options::TaskOptions;
 use crate::publish::layer::{PublishNext, SharedPublishLayer};
