@@ -16,11 +16,12 @@ use serde::Serialize;
 
 use crate::backends::Backends;
 use crate::control::call::ControlCall;
-use crate::control::own_commands::{OwnCommand, OwnCommands};
+use crate::control::own_commands::{OwnCommand, OwnControlCommands};
+use crate::control::start::ControlOptions;
 use crate::handle::WorkerHandle;
 use crate::health::node_name;
 use crate::health::probes::ProbeOptions;
-use crate::launch::{AppResources, ControlOptions, WorkerOptions, launch};
+use crate::launch::{AppResources, WorkerOptions, launch};
 use crate::layer::{WorkLayer, WorkLayers};
 use crate::observe::heartbeat::HeartbeatPace;
 use crate::observe::services::EventOptions;
@@ -55,7 +56,7 @@ impl AppWorker for App {
             probes: ProbeOptions::default(),
             remote_control: None,
             mingles: true,
-            commands: OwnCommands::default(),
+            commands: OwnControlCommands::default(),
             task_events: None,
             pace: HeartbeatPace::default(),
             gossip: true,
@@ -78,7 +79,7 @@ pub struct WorkerBuilder {
     probes: ProbeOptions,
     remote_control: Option<bool>,
     mingles: bool,
-    commands: OwnCommands,
+    commands: OwnControlCommands,
     task_events: Option<bool>,
     pace: HeartbeatPace,
     gossip: bool,
@@ -223,8 +224,8 @@ impl WorkerBuilder {
     ///
     /// # Errors
     /// A task needs state that the app does not have, or has a soft limit that it cannot see; the pool or a queue does
-    /// not exist; two control commands have one name; the broker refuses; the ready file cannot be written; or the address for probes cannot be listened
-    /// on.
+    /// not exist; two control commands have one name; the broker refuses; the ready file cannot be written; or the
+    /// address for probes cannot be listened on.
     pub async fn start(self) -> Result<WorkerHandle> {
         let config = self.app.config().clone();
         let pool = self.pool.map_or_else(|| config.worker_pool.parse(), Ok)?;
@@ -245,7 +246,7 @@ impl WorkerBuilder {
             control: ControlOptions {
                 is_on: self.remote_control.unwrap_or(config.worker_enable_remote_control),
                 mingles: self.mingles,
-                own: OwnCommands::of(&self.app).with(self.commands),
+                own: OwnControlCommands::of(&self.app).with(self.commands),
             },
             events: EventOptions {
                 of_tasks: self.task_events.unwrap_or(config.worker_send_task_events),

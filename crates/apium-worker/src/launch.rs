@@ -1,8 +1,8 @@
 //! The launch of a worker: it makes everything that runs from the app and the worker's options, and starts it.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use apium_app::app::early_acks::early_ack_note;
 use apium_app::config::prefetch::PrefetchMultiplier;
@@ -13,28 +13,22 @@ use apium_app::publish::publisher::Publisher;
 use apium_app::task::registry::Registry;
 use apium_protocol::codecs::accept::Accept;
 use apium_protocol::codecs::codecs::Codecs;
-use apium_protocol::error::with_causes;
-use apium_protocol::message::control::ControlNames;
 use apium_transport::broker::consumer::ConsumeSpec;
-use apium_transport::broker::fleet::FleetLimits;
 use apium_transport::broker::topology::Queue;
 use tokio::sync::watch;
 
 use crate::backends::Backends;
 use crate::consume::Consume;
+use crate::control;
+use crate::control::commands::dispatch::check_names;
 use crate::control::consumed_queues::ConsumedQueues;
-use crate::control::controlled::Controlled;
-use crate::control::own_commands::OwnCommands;
-use crate::control::requests::Requests;
-use crate::control::service::{ControlService, mailbox_spec};
-use crate::control::shared_records::{Journal, SharedRecords};
+use crate::control::start::{ControlOptions, StartOptions};
 use crate::counts::Counts;
 use crate::follow_up::builder::FollowUpBuilder;
 use crate::health::duplicate_node;
 use crate::health::health::WorkerHealth;
 use crate::health::probes::{ProbeOptions, Probes};
 use crate::layer::WorkLayer;
-use crate::limits::prefetch_window::PrefetchWindow;
 use crate::limits::rate_limit::Bucket;
 use crate::limits::result_size::ResultSizes;
 use crate::limits::stopped_time::RunClock;
@@ -88,16 +82,6 @@ pub(crate) struct AppResources {
     pub(crate) observers: Vec<Arc<dyn WorkerObserver>>,
 }
 
-/// What a worker does about remote control.
-#[derive(Debug, Default)]
-pub(crate) struct ControlOptions {
-    /// Whether it listens (`worker_enable_remote_control`).
-    pub(crate) is_on: bool,
-    /// Whether it greets the others when it starts (Celery: not with `--without-mingle`).
-    pub(crate) mingles: bool,
-    pub(crate) own: OwnCommands,
-}
-
 /// The options of a worker, all of them decided.
 pub(crate) struct WorkerOptions {
     pub(crate) node: Arc<str>,
@@ -130,16 +114,12 @@ pub(crate) struct WorkerOptions {
 pub(crate) async fn launch(mut app: AppResources, mut options: WorkerOptions) -> Result<RunningWorker> {
     check_tasks(&app.registry, &app.states)?;
     let slots = if options.pool == PoolKind::Solo { 1 } else { options.concurrency.max(1) };
-    options.control.own.check()?;
+    check_names(&options.control.own)?;
     let queues = ConsumedQueues::new(queues_to_consume(&app.publisher, &options.queues)?);
     let config = app.publisher.config().clone();
-    let (prefetch, window) = match options.multiplier.fixed() {
-        Some(multiplier) => (slots.saturating_mul(multiplier as usize), None),
-        None => (slots, Some(PrefetchWindow::new(slots))),
-    };
     let counts_crashes = app.publisher.broker().capabilities().counts_crashes;
     let mut spec = ConsumeSpec::new(options.queues.clone(), options.node.to_string());
-    spec.prefetch = prefetch;
+    spec.prefetch = slots.saturating_mul(options.multiplier.fixed().unwrap_or(1) as usize);
     spec.lease = config.worker_lease;
     let max_crashes = if counts_crashes { config.worker_max_crashes } else { 0 };
     let (broker, clock) = (app.publisher.broker().clone(), app.publisher.clock().clone());
@@ -182,18 +162,12 @@ pub(crate) async fn launch(mut app: AppResources, mut options: WorkerOptions) ->
         standstill.add_worker(&process);
     }
     show_metrics(&probes, &process, &options, slots);
-    let registry = process.intake.registry.clone();
     let consume = Consume {
         broker: broker.clone(),
         spec,
         queues: queues.clone(),
         results,
-        prefetch: Prefetch {
-            process: process.clone(),
-            multiplier: options.multiplier.fixed().unwrap_or_default() as usize,
-            window,
-            began: Instant::now(),
-        },
+        prefetch: Prefetch::new(&process, options.multiplier),
         process: process.clone(),
         health: health.clone(),
     };
@@ -202,13 +176,12 @@ pub(crate) async fn launch(mut app: AppResources, mut options: WorkerOptions) ->
         Error::new(ErrorKind::Config, context).with_source(error)
     })?;
     let switch = StopSwitch::new();
-    let (control, records) = start_control(&process, &queues, &options, switch.clone()).await;
-    announce(&registry, &options, slots);
+    let (pool, multiplier) = (options.pool, options.multiplier);
+    let started =
+        StartOptions { node: options.node.clone(), pool, multiplier, control: std::mem::take(&mut options.control) };
+    let (control, records) = control::start::start(&process, &queues, started, switch.clone()).await;
+    announce(&process, &options, slots);
     observer.worker_ready();
-    // What lies in a broker that ends with the program is lost with it in any case.
-    if let Some(note) = early_ack_note(&registry, &config).filter(|_| broker.capabilities().durable) {
-        tracing::info!("{note}");
-    }
     let (phase, phases) = watch::channel(Phase::Fetch);
     let node = options.node.clone();
     let events = EventServices::start(options.events, &process, &broker, &clock);
@@ -322,76 +295,22 @@ fn build_pipeline(
     }
 }
 
-/// Reads what all workers share, and starts remote control. The mailbox is open before that is read, so that nothing
-/// falls between the two; and it is read before anything is fetched, so that a task that was revoked before this worker
-/// started does not run (the guarantee `durable-revokes`).
-async fn start_control(
-    process: &Arc<Process>,
-    queues: &Arc<ConsumedQueues>,
-    options: &WorkerOptions,
-    stop: StopSwitch,
-) -> (Service, Service) {
-    let publisher = &process.settler.publisher;
-    let (config, broker) = (publisher.config().clone(), publisher.broker().clone());
-    let records = Arc::new(SharedRecords {
-        broker: broker.clone(),
-        clock: process.clock.clone(),
-        revoked: process.intake.revoked.clone(),
-        queues: queues.clone(),
-        limits: FleetLimits::new(config.worker_revokes_max, Some(config.worker_revoke_expires)),
-        backends: process.backends.clone(),
-        policy: config.result_policy(),
-        runs: process.runs.clone(),
-        journal: Journal::default(),
-    });
-    let written = records.clone();
-    let journal = Service::start("revokes", move |stopping| written.serve(stopping));
-    let names = ControlNames::new(&config.control_exchange);
-    let controlled = Arc::new(Controlled {
-        node: options.node.clone(),
-        process: process.clone(),
-        queues: queues.clone(),
-        records: records.clone(),
-        stop,
-        clock: publisher.lamport().clone(),
-        events: process.observer.events_switch(),
-        own: options.control.own.clone(),
-        pool: options.pool,
-        multiplier: options.multiplier,
-        began: Instant::now(),
-    });
-    let Intake { codecs, accept, .. } = &process.intake;
-    let requests = Requests {
-        node: options.node.clone(),
-        codecs: codecs.clone(),
-        accept: accept.clone(),
-        clock: controlled.clock.clone(),
-        told: Mutex::default(),
-    };
-    let spec = mailbox_spec(&names, &options.node, &config);
-    let service = ControlService { controlled, requests, names, spec, mingles: options.control.mingles };
-    if !options.control.is_on || broker.broadcast().is_none() {
-        records.load_until_read().await;
-        return (Service::start("control", |mut stopping| async move { stopping.wait().await }), journal);
-    }
-    let mailbox = service.open().await.unwrap_or_else(|error| {
-        tracing::warn!(error = %with_causes(&error), "could not listen to remote control yet; trying again until it works");
-        None
-    });
-    records.load_until_read().await;
-    (Service::start("control", move |stopping| service.serve(mailbox, stopping)), journal)
-}
-
 /// The queues to consume, as the settings declare them.
 fn queues_to_consume(publisher: &Publisher, queues: &[String]) -> Result<Vec<Queue>> {
     queues.iter().map(|name| publisher.router().queue_to_consume(name)).collect()
 }
 
-fn announce(registry: &Registry, options: &WorkerOptions, slots: usize) {
+fn announce(process: &Process, options: &WorkerOptions, slots: usize) {
+    let (registry, publisher) = (&process.intake.registry, &process.settler.publisher);
     let (node, queues, pool) = (&*options.node, options.queues.join(", "), options.pool);
     tracing::info!(node, concurrency = slots, %pool, queues, "worker {node} is ready");
     for task in registry.iter() {
         tracing::info!(task = &*task.name, "  . {}", task.name);
+    }
+    // What lies in a broker that ends with the program is lost with it in any case.
+    let is_durable = publisher.broker().capabilities().durable;
+    if let Some(note) = early_ack_note(registry, publisher.config()).filter(|_| is_durable) {
+        tracing::info!("{note}");
     }
 }
 

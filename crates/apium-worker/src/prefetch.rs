@@ -9,6 +9,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use apium_app::config::prefetch::PrefetchMultiplier;
 use apium_transport::broker::consumer::Consumer;
 use apium_transport::error::Result;
 
@@ -33,6 +34,14 @@ pub(crate) struct Prefetch {
 }
 
 impl Prefetch {
+    /// The prefetch of a worker that starts now.
+    pub(crate) fn new(process: &Arc<Process>, multiplier: PrefetchMultiplier) -> Self {
+        let fixed = multiplier.fixed().map(|multiplier| multiplier as usize);
+        let window = fixed.is_none().then(|| PrefetchWindow::new(process.runs.wanted_slots()));
+        let (process, multiplier) = (process.clone(), fixed.unwrap_or_default());
+        Self { process, multiplier, window, began: Instant::now() }
+    }
+
     /// How many deliveries to fetch. Waits until it is time to fetch, and pauses the consumer meanwhile. Cancel-safe.
     pub(crate) async fn free_or_pause(&mut self, consumer: &mut dyn Consumer) -> Result<usize> {
         let mut is_paused = false;

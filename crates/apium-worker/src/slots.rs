@@ -69,8 +69,8 @@ impl Slots {
         self.count = wanted;
     }
 
-    /// Waits until a slot ends that is wanted, which none does before the run queue is closed unless it panicked. Starts
-    /// and ends slots meanwhile, where another number is wanted. Cancel-safe.
+    /// Waits until a slot ends that is wanted, which none does before the run queue is closed unless it panicked.
+    /// Starts and ends slots meanwhile, where another number is wanted. Cancel-safe.
     pub(crate) async fn until_ended(&mut self) -> String {
         loop {
             let joined = tokio::select! {

@@ -11,7 +11,7 @@ use apium_protocol::json::text::Json;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::control::own_commands::{OwnCommand, OwnCommands};
+use crate::control::own_commands::{OwnCommand, OwnControlCommands};
 
 /// A call of a command of one's own.
 #[derive(Debug, Clone)]
@@ -62,6 +62,6 @@ impl AppControlCommands for AppBuilder {
         E: fmt::Display,
     {
         let command = OwnCommand::new(name.into(), help.into(), command);
-        self.change_state(|commands: &mut OwnCommands| commands.add(command))
+        self.change_state(|commands: &mut OwnControlCommands| commands.add(command))
     }
 }

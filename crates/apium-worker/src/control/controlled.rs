@@ -1,28 +1,20 @@
-//! What commands see of their worker, and how one is called.
+//! What commands see of their worker.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use apium_app::observe::lamport_clock::LamportClock;
 use apium_app::config::prefetch::PrefetchMultiplier;
 use apium_protocol::json::text::Json;
-use apium_protocol::message::control::ControlRequest;
 use futures_util::future::BoxFuture;
 
-use crate::control::call::ControlCall;
-use crate::control::commands::arguments::Arguments;
-use crate::control::commands::table;
 use crate::control::consumed_queues::ConsumedQueues;
+use crate::control::own_commands::OwnControlCommands;
 use crate::observe::event_queue::EventsSwitch;
-use crate::control::own_commands::OwnCommands;
-use crate::control::python_error::{PythonError, error_reply};
 use crate::control::shared_records::SharedRecords;
 use crate::pipeline::process::Process;
 use crate::pool::kind::PoolKind;
 use crate::shutdown::switch::StopSwitch;
-
-/// How long a command may take that waits for a store, or is one's own.
-const LATER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A worker, as commands see it.
 pub(crate) struct Controlled {
@@ -33,7 +25,7 @@ pub(crate) struct Controlled {
     pub(crate) stop: StopSwitch,
     pub(crate) clock: LamportClock,
     pub(crate) events: EventsSwitch,
-    pub(crate) own: OwnCommands,
+    pub(crate) own: OwnControlCommands,
     pub(crate) pool: PoolKind,
     pub(crate) multiplier: PrefetchMultiplier,
     pub(crate) began: Instant,
@@ -47,36 +39,4 @@ pub(crate) enum Answer {
     Later(BoxFuture<'static, Json>),
     /// Nothing: no reply is sent.
     Nothing,
-}
-
-impl Controlled {
-    /// Does what a request asks. Never waits.
-    pub(crate) fn answer(self: &Arc<Self>, request: ControlRequest) -> Answer {
-        let ControlRequest { method, arguments, .. } = &request;
-        let answer = match table::find(method) {
-            Some(command) => {
-                Arguments::read(command, arguments).and_then(|arguments| (command.run)(self, &arguments, &request))
-            }
-            None => match self.own.find(method) {
-                Some(own) => {
-                    let running = (own.run)(ControlCall::new(self.node.clone(), arguments.clone()));
-                    Ok(Answer::Later(Box::pin(
-                        async move { running.await.unwrap_or_else(|error| error_reply(&error)) },
-                    )))
-                }
-                None => Err(PythonError::new("KeyError", method)),
-            },
-        };
-        match answer {
-            Ok(Answer::Later(later)) => Answer::Later(Box::pin(async move {
-                let timed = tokio::time::timeout(LATER_TIMEOUT, later).await;
-                timed.unwrap_or_else(|_| {
-                    let text = format!("the command did not end within {LATER_TIMEOUT:?}");
-                    PythonError::new("TimeoutError", &text).into_reply()
-                })
-            })),
-            Ok(answer) => answer,
-            Err(error) => Answer::Reply(error.into_reply()),
-        }
-    }
 }

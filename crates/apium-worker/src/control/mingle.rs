@@ -1,5 +1,5 @@
-//! The greeting of workers when one starts (Celery: mingle): it says which tasks it knows to be revoked, and learns what
-//! the others know. Nobody waits for it: replies are merged as they come.
+//! The greeting of workers when one starts (Celery: mingle): it says which tasks it knows to be revoked, and learns
+//! what the others know. Nobody waits for it: replies are merged as they come.
 
 use std::time::Duration;
 

@@ -13,3 +13,4 @@ pub(crate) mod reply;
 pub(crate) mod requests;
 pub(crate) mod service;
 pub(crate) mod shared_records;
+pub(crate) mod start;

@@ -5,16 +5,14 @@ use std::future::Future;
 use std::sync::Arc;
 
 use apium_app::app::app::App;
-use apium_app::error::{Error, ErrorKind, Result};
 use apium_protocol::json::text::Json;
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 
 use crate::control::call::ControlCall;
-use crate::control::commands::table;
 
 /// What runs a command of one's own: its value, or the text of its error.
-type Run = Arc<dyn Fn(ControlCall) -> BoxFuture<'static, std::result::Result<Json, String>> + Send + Sync>;
+type Run = Arc<dyn Fn(ControlCall) -> BoxFuture<'static, Result<Json, String>> + Send + Sync>;
 
 /// A command of one's own.
 #[derive(Clone)]
@@ -28,7 +26,7 @@ impl OwnCommand {
     pub(crate) fn new<F, Fut, T, E>(name: String, help: String, command: F) -> Self
     where
         F: Fn(ControlCall) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = std::result::Result<T, E>> + Send + 'static,
+        Fut: Future<Output = Result<T, E>> + Send + 'static,
         T: Serialize,
         E: fmt::Display,
     {
@@ -45,9 +43,9 @@ impl OwnCommand {
 
 /// The commands of one's own of an app or a worker.
 #[derive(Clone, Default)]
-pub(crate) struct OwnCommands(pub(crate) Vec<OwnCommand>);
+pub(crate) struct OwnControlCommands(pub(crate) Vec<OwnCommand>);
 
-impl OwnCommands {
+impl OwnControlCommands {
     /// Those of an app.
     pub(crate) fn of(app: &App) -> Self {
         app.states().get::<Self>().cloned().unwrap_or_default()
@@ -63,36 +61,12 @@ impl OwnCommands {
         self.0.push(command);
     }
 
-    /// Checks that each has a name to itself.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Config`] with the name.
-    pub(crate) fn check(&self) -> Result<()> {
-        let wrong = |name: &str, why: &str| {
-            let context = format!("add the control command \"{name}\": {why}; choose another name");
-            Err(Error::new(ErrorKind::Config, context))
-        };
-        for (index, command) in self.0.iter().enumerate() {
-            let name = &*command.name;
-            if name.trim().is_empty() {
-                return wrong(name, "its name is empty");
-            }
-            if table::find(name).is_some() {
-                return wrong(name, "every worker has a command of this name");
-            }
-            if self.0[..index].iter().any(|earlier| earlier.name == name) {
-                return wrong(name, "there are two of this name");
-            }
-        }
-        Ok(())
-    }
-
     pub(crate) fn find(&self, name: &str) -> Option<&OwnCommand> {
         self.0.iter().find(|command| command.name == name)
     }
 }
 
-impl fmt::Debug for OwnCommands {
+impl fmt::Debug for OwnControlCommands {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.0.iter().map(|command| &command.name)).finish()
     }

@@ -20,7 +20,7 @@ pub(crate) struct Requests {
     pub(crate) accept: Accept,
     pub(crate) clock: LamportClock,
     /// The kinds of what could not be read so far. Each is a warning once: anybody may broadcast.
-    pub(crate) told: Mutex<HashSet<String>>,
+    pub(crate) warned: Mutex<HashSet<String>>,
 }
 
 impl Requests {
@@ -63,8 +63,8 @@ impl Requests {
     }
 
     fn tell(&self, kind: &str, why: &dyn std::fmt::Display) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.insert(kind.to_owned()) {
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        if warned.insert(kind.to_owned()) {
             tracing::warn!(kind, "a control request was left out: {why}; others of this kind are logged as debug");
         } else {
             tracing::debug!(kind, "a control request was left out: {why}");
@@ -82,7 +82,7 @@ mod tests {
             codecs: Codecs::standard(),
             accept: Accept::names(["json", "msgpack", "yaml"]),
             clock: LamportClock::default(),
-            told: Mutex::default(),
+            warned: Mutex::default(),
         }
     }
 
@@ -111,7 +111,7 @@ mod tests {
                 assert_eq!(requests.read(&message(content_type, body)), None, "{content_type:?}");
             }
         }
-        let told = requests.told.lock().unwrap().len();
+        let told = requests.warned.lock().unwrap().len();
         assert!((2..=4).contains(&told), "{told} kinds");
         assert_eq!(requests.clock.value(), 23, "the clock of what cannot be read counts");
         // 10 MB of rubbish.

@@ -18,6 +18,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
 
+use crate::control::commands::dispatch::answer;
 use crate::control::controlled::{Answer, Controlled};
 use crate::control::mingle::mingle;
 use crate::control::python_error::PythonError;
@@ -175,7 +176,7 @@ impl ControlService {
         tracing::debug!(method = &*printable_text(&method), replies = reply_to.is_some(), "a control command");
         let controlled = &self.controlled;
         let answer =
-            guarded(|| controlled.answer(request)).unwrap_or_else(|panicked| Answer::Reply(crashed(&panicked)));
+            guarded(|| answer(controlled, request)).unwrap_or_else(|panicked| Answer::Reply(crashed(&panicked)));
         match (answer, reply_to) {
             (Answer::Nothing, _) | (Answer::Reply(_), None) => {}
             (Answer::Reply(answer), Some(to)) => {

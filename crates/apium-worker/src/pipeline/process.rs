@@ -324,7 +324,7 @@ impl Process {
         })
     }
 
-    /// Ends a run at the intake that has expired or was revoked. The fetching loop calls this: a panic costs this run, and not the loop.
+    /// Ends a run at the intake that has expired or was revoked. A panic costs this run, and not the fetching loop.
     fn revoke_at_intake(&self, task_run: &TaskRun, why: RevokeReason) -> Completion {
         guarded(|| self.end_without_run(task_run, why.into(), DeliveryState::InFlight))
             .unwrap_or_else(|panicked| Completion::panicked(task_run, &panicked))

@@ -15,9 +15,10 @@ use apium_transport::clock::Clock;
 use jiff::Timestamp;
 
 use crate::builder::app_resources;
+use crate::control::start::ControlOptions;
 use crate::handle::WorkerHandle;
 use crate::health::probes::ProbeOptions;
-use crate::launch::{ControlOptions, WorkerOptions, launch};
+use crate::launch::{WorkerOptions, launch};
 use crate::limits::rate_limit::Bucket;
 use crate::limits::waiting_runs::NextDue;
 use crate::observe::heartbeat::HeartbeatPace;

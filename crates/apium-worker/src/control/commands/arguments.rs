@@ -4,20 +4,30 @@ use apium_protocol::json::text::Json;
 use apium_protocol::value::repr_plain::repr;
 use apium_protocol::value::value::Value;
 
-use crate::control::commands::table::Command;
 use crate::control::python_error::{PythonError, quoted};
+
+/// The parameters of a command.
+#[derive(Debug)]
+pub(crate) struct Parameters {
+    /// The name of the command.
+    pub(crate) name: &'static str,
+    pub(crate) required: &'static [&'static str],
+    pub(crate) optional: &'static [&'static str],
+    /// Whether it takes arguments of other names, and does not look at them.
+    pub(crate) takes_others: bool,
+}
 
 /// The arguments of one call.
 #[derive(Debug)]
-pub(crate) struct Arguments<'a>(&'a [(String, Json)]);
+pub(crate) struct CommandArguments<'a>(&'a [(String, Json)]);
 
-impl<'a> Arguments<'a> {
+impl<'a> CommandArguments<'a> {
     /// Checks that nothing is missing, and that nothing is there that the command does not take.
     ///
     /// # Errors
     /// The `TypeError` that Python has for it.
-    pub(crate) fn read(command: &Command, given: &'a [(String, Json)]) -> Result<Self, PythonError> {
-        let Command { name, required, optional, takes_others, .. } = command;
+    pub(crate) fn read(parameters: &Parameters, given: &'a [(String, Json)]) -> Result<Self, PythonError> {
+        let Parameters { name, required, optional, takes_others } = parameters;
         let is_known = |key: &str| required.contains(&key) || optional.contains(&key);
         if let Some((key, _)) = given.iter().find(|(key, _)| !takes_others && !is_known(key)) {
             let text = format!("{name}() got an unexpected keyword argument {}", quoted(key));

@@ -9,7 +9,7 @@ use apium_protocol::timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
-use crate::control::commands::arguments::Arguments;
+use crate::control::commands::arguments::CommandArguments;
 use crate::control::commands::task_info::{ScheduledTask, TaskInfo};
 use crate::control::controlled::{Answer, Controlled};
 use crate::control::python_error::PythonError;
@@ -22,7 +22,7 @@ pub(crate) fn reply<T: Serialize + ?Sized>(value: &T) -> Result<Answer, PythonEr
 
 pub(crate) fn active(
     controlled: &Arc<Controlled>,
-    arguments: &Arguments<'_>,
+    arguments: &CommandArguments<'_>,
     _: &ControlRequest,
 ) -> Result<Answer, PythonError> {
     let safe = arguments.is_true("safe");
@@ -32,7 +32,7 @@ pub(crate) fn active(
 
 pub(crate) fn reserved(
     controlled: &Arc<Controlled>,
-    _: &Arguments<'_>,
+    _: &CommandArguments<'_>,
     _: &ControlRequest,
 ) -> Result<Answer, PythonError> {
     // Cloned under the lock, which every run takes, and written without it.
@@ -42,7 +42,7 @@ pub(crate) fn reserved(
 
 pub(crate) fn scheduled(
     controlled: &Arc<Controlled>,
-    _: &Arguments<'_>,
+    _: &CommandArguments<'_>,
     _: &ControlRequest,
 ) -> Result<Answer, PythonError> {
     let waiting: Vec<_> = {
@@ -61,7 +61,7 @@ pub(crate) fn scheduled(
 
 pub(crate) fn query_task(
     controlled: &Arc<Controlled>,
-    arguments: &Arguments<'_>,
+    arguments: &CommandArguments<'_>,
     _: &ControlRequest,
 ) -> Result<Answer, PythonError> {
     let ids = arguments.texts("ids")?;
@@ -90,7 +90,7 @@ pub(crate) fn query_task(
 
 pub(crate) fn revoked(
     controlled: &Arc<Controlled>,
-    _: &Arguments<'_>,
+    _: &CommandArguments<'_>,
     _: &ControlRequest,
 ) -> Result<Answer, PythonError> {
     reply(&controlled.records.revoked_ids())

@@ -28,7 +28,7 @@ pub(crate) struct Stats {
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 enum Rusage {
-    Known(ResourceUsage),
+    Counted(ResourceUsage),
     Unknown(&'static str),
 }
 
@@ -120,7 +120,7 @@ impl Stats {
             },
             broker: BrokerStats::of(controlled.records.broker().address(), config.broker_connection_timeout),
             prefetch_count,
-            rusage: ResourceUsage::of_this_process().map_or(Rusage::Unknown("N/A"), Rusage::Known),
+            rusage: ResourceUsage::of_this_process().map_or(Rusage::Unknown("N/A"), Rusage::Counted),
         }
     }
 }

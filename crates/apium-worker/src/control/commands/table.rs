@@ -4,58 +4,57 @@ use std::sync::Arc;
 
 use apium_protocol::message::control::ControlRequest;
 
-use crate::control::commands::arguments::Arguments;
+use crate::control::commands::arguments::{CommandArguments, Parameters};
 use crate::control::commands::{
-    limit_commands, pool_commands, queue_commands, revoke_commands, run_commands, worker_commands,
+    dispatch, limit_commands, pool_commands, queue_commands, revoke_commands, run_commands, worker_commands,
 };
 use crate::control::controlled::{Answer, Controlled};
 use crate::control::python_error::PythonError;
 
 /// What a command does.
-type Run = fn(&Arc<Controlled>, &Arguments<'_>, &ControlRequest) -> Result<Answer, PythonError>;
+type Run = fn(&Arc<Controlled>, &CommandArguments<'_>, &ControlRequest) -> Result<Answer, PythonError>;
 
 /// A command.
 #[derive(Debug)]
-pub(crate) struct Command {
-    pub(crate) name: &'static str,
+pub(crate) struct ControlCommand {
+    pub(crate) parameters: Parameters,
     /// Its other name.
     pub(crate) alias: Option<&'static str>,
     /// Whether it only looks.
     pub(crate) inspects: bool,
-    pub(crate) required: &'static [&'static str],
-    pub(crate) optional: &'static [&'static str],
-    /// Whether it takes arguments of other names, and does not look at them.
-    pub(crate) takes_others: bool,
     /// What it does, in one line.
     pub(crate) help: &'static str,
     pub(crate) run: Run,
 }
 
 /// The command of this name.
-pub(crate) fn find(name: &str) -> Option<&'static Command> {
-    COMMANDS.iter().find(|command| command.name == name || command.alias == Some(name))
+pub(crate) fn find(name: &str) -> Option<&'static ControlCommand> {
+    COMMANDS.iter().find(|command| command.parameters.name == name || command.alias == Some(name))
 }
 
-const fn inspect(name: &'static str, help: &'static str, run: Run) -> Command {
-    Command { name, alias: None, inspects: true, required: &[], optional: &[], takes_others: true, help, run }
+const fn inspect(name: &'static str, help: &'static str, run: Run) -> ControlCommand {
+    let parameters = Parameters { name, required: &[], optional: &[], takes_others: true };
+    ControlCommand { parameters, alias: None, inspects: true, help, run }
 }
 
-const fn control(name: &'static str, help: &'static str, run: Run) -> Command {
-    Command { inspects: false, ..inspect(name, help, run) }
+const fn control(name: &'static str, help: &'static str, run: Run) -> ControlCommand {
+    ControlCommand { inspects: false, ..inspect(name, help, run) }
 }
 
-impl Command {
+impl ControlCommand {
     const fn alias(self, alias: &'static str) -> Self {
         Self { alias: Some(alias), ..self }
     }
 
     const fn takes(self, required: &'static [&'static str], optional: &'static [&'static str]) -> Self {
-        Self { required, optional, ..self }
+        let Parameters { name, takes_others, .. } = self.parameters;
+        Self { parameters: Parameters { name, required, optional, takes_others }, ..self }
     }
 
     /// It takes no other arguments.
     const fn only(self) -> Self {
-        Self { takes_others: false, ..self }
+        let Parameters { name, required, optional, .. } = self.parameters;
+        Self { parameters: Parameters { name, required, optional, takes_others: false }, ..self }
     }
 }
 
@@ -73,7 +72,7 @@ pub(crate) static COMMANDS: &[Command] = &[
     inspect("conf", "settings that do not have their defaults, without secrets", worker_commands::conf)
         .alias("dump_conf")
         .takes(&[], &["with_defaults"]),
-    inspect("control_commands", "the commands of this worker", worker_commands::control_commands),
+    inspect("control_commands", "the commands of this worker", dispatch::control_commands),
     control("disable_events", "send no more events of tasks", worker_commands::disable_events).only(),
     control("election", "take no part in an election of workers", worker_commands::election)
         .takes(&["id", "topic"], &["action"]),
@@ -126,19 +125,23 @@ mod tests {
     #[test]
     fn every_name_is_there_once() {
         for (index, command) in COMMANDS.iter().enumerate() {
-            for name in [Some(command.name), command.alias].into_iter().flatten() {
-                let position = COMMANDS.iter().position(|other| other.name == name || other.alias == Some(name));
+            for name in [Some(command.parameters.name), command.alias].into_iter().flatten() {
+                let position =
+                    COMMANDS.iter().position(|other| other.parameters.name == name || other.alias == Some(name));
                 assert_eq!(position, Some(index), "{name}");
             }
         }
-        assert!(COMMANDS.windows(2).all(|pair| pair[0].name < pair[1].name), "they are not sorted");
+        assert!(
+            COMMANDS.windows(2).all(|pair| pair[0].parameters.name < pair[1].parameters.name),
+            "they are not sorted"
+        );
     }
 
     #[test]
     fn wrong_arguments_are_those_of_python() {
         let error = |name: &str, given: &[&str]| {
             let given: Vec<_> = given.iter().map(|key| ((*key).to_owned(), Json::NULL)).collect();
-            let error = Arguments::read(find(name).unwrap(), &given).unwrap_err();
+            let error = CommandArguments::read(&find(name).unwrap().parameters, &given).unwrap_err();
             error.into_reply().decode::<serde_json::Value>().unwrap()["error"].as_str().unwrap().to_owned()
         };
         assert_eq!(

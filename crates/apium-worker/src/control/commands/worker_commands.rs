@@ -12,11 +12,10 @@ use apium_protocol::message::control::ControlRequest;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::control::commands::arguments::Arguments;
+use crate::control::commands::arguments::CommandArguments;
 use crate::control::commands::process_facts::memory;
 use crate::control::commands::run_commands::reply;
 use crate::control::commands::stats::Stats;
-use crate::control::commands::table::COMMANDS;
 use crate::control::controlled::{Answer, Controlled};
 use crate::control::python_error::{PythonError, ok_reply};
 use crate::control::shared_records::greeted_ids;
@@ -24,20 +23,20 @@ use crate::shutdown::kind::StopKind;
 
 type Answered = Result<Answer, PythonError>;
 
-pub(crate) fn ping(_: &Arc<Controlled>, _: &Arguments<'_>, _: &ControlRequest) -> Answered {
+pub(crate) fn ping(_: &Arc<Controlled>, _: &CommandArguments<'_>, _: &ControlRequest) -> Answered {
     Ok(Answer::Reply(ok_reply("pong")))
 }
 
-pub(crate) fn clock(controlled: &Arc<Controlled>, _: &Arguments<'_>, _: &ControlRequest) -> Answered {
+pub(crate) fn clock(controlled: &Arc<Controlled>, _: &CommandArguments<'_>, _: &ControlRequest) -> Answered {
     reply(&json!({"clock": controlled.clock.value()}))
 }
 
-pub(crate) fn stats(controlled: &Arc<Controlled>, _: &Arguments<'_>, _: &ControlRequest) -> Answered {
+pub(crate) fn stats(controlled: &Arc<Controlled>, _: &CommandArguments<'_>, _: &ControlRequest) -> Answered {
     reply(&Stats::of(controlled))
 }
 
 /// Another worker greets: its revoked ids are merged, and it gets those of this one.
-pub(crate) fn hello(controlled: &Arc<Controlled>, arguments: &Arguments<'_>, _: &ControlRequest) -> Answered {
+pub(crate) fn hello(controlled: &Arc<Controlled>, arguments: &CommandArguments<'_>, _: &ControlRequest) -> Answered {
     if arguments.needed_text("from_node")? == *controlled.node {
         return Ok(Answer::Reply(Json::NULL));
     }
@@ -52,42 +51,42 @@ pub(crate) fn hello(controlled: &Arc<Controlled>, arguments: &Arguments<'_>, _: 
     reply(&Greeting { revoked: controlled.records.revoked_ids(), clock: controlled.clock.forward() })
 }
 
-pub(crate) fn shutdown(controlled: &Arc<Controlled>, _: &Arguments<'_>, _: &ControlRequest) -> Answered {
+pub(crate) fn shutdown(controlled: &Arc<Controlled>, _: &CommandArguments<'_>, _: &ControlRequest) -> Answered {
     tracing::warn!("a remote command asks for a warm stop");
     controlled.stop.request(StopKind::Warm);
     Ok(Answer::Nothing)
 }
 
-pub(crate) fn enable_events(controlled: &Arc<Controlled>, _: &Arguments<'_>, _: &ControlRequest) -> Answered {
+pub(crate) fn enable_events(controlled: &Arc<Controlled>, _: &CommandArguments<'_>, _: &ControlRequest) -> Answered {
     let text = if controlled.events.enable() { "task events enabled" } else { "task events already enabled" };
     Ok(Answer::Reply(ok_reply(text)))
 }
 
-pub(crate) fn disable_events(controlled: &Arc<Controlled>, _: &Arguments<'_>, _: &ControlRequest) -> Answered {
+pub(crate) fn disable_events(controlled: &Arc<Controlled>, _: &CommandArguments<'_>, _: &ControlRequest) -> Answered {
     let text = if controlled.events.disable() { "task events disabled" } else { "task events already disabled" };
     Ok(Answer::Reply(ok_reply(text)))
 }
 
-pub(crate) fn heartbeat(controlled: &Arc<Controlled>, _: &Arguments<'_>, _: &ControlRequest) -> Answered {
+pub(crate) fn heartbeat(controlled: &Arc<Controlled>, _: &CommandArguments<'_>, _: &ControlRequest) -> Answered {
     controlled.events.heartbeat();
     Ok(Answer::Reply(Json::NULL))
 }
 
 /// This worker is never a candidate.
-pub(crate) fn election(_: &Arc<Controlled>, _: &Arguments<'_>, _: &ControlRequest) -> Answered {
+pub(crate) fn election(_: &Arc<Controlled>, _: &CommandArguments<'_>, _: &ControlRequest) -> Answered {
     Ok(Answer::Reply(Json::NULL))
 }
 
-pub(crate) fn memsample(_: &Arc<Controlled>, _: &Arguments<'_>, _: &ControlRequest) -> Answered {
+pub(crate) fn memsample(_: &Arc<Controlled>, _: &CommandArguments<'_>, _: &ControlRequest) -> Answered {
     reply(&memory())
 }
 
-pub(crate) fn memdump(_: &Arc<Controlled>, _: &Arguments<'_>, _: &ControlRequest) -> Answered {
+pub(crate) fn memdump(_: &Arc<Controlled>, _: &CommandArguments<'_>, _: &ControlRequest) -> Answered {
     let memory = memory().unwrap_or_else(|| "unknown".to_owned());
     reply(&format!("- rss (sample):\n-    > {memory},\n- rss (end): {memory}.\n"))
 }
 
-pub(crate) fn objgraph(_: &Arc<Controlled>, _: &Arguments<'_>, _: &ControlRequest) -> Answered {
+pub(crate) fn objgraph(_: &Arc<Controlled>, _: &CommandArguments<'_>, _: &ControlRequest) -> Answered {
     Err(PythonError::new("ImportError", "Requires the objgraph library"))
 }
 
@@ -109,11 +108,11 @@ fn shown(text: &str) -> Json {
     plain.or_else(|| Json::from_serialize(text).ok()).unwrap_or(Json::NULL)
 }
 
-pub(crate) fn conf(controlled: &Arc<Controlled>, arguments: &Arguments<'_>, _: &ControlRequest) -> Answered {
+pub(crate) fn conf(controlled: &Arc<Controlled>, arguments: &CommandArguments<'_>, _: &ControlRequest) -> Answered {
     reply(&settings(controlled, arguments.is_true("with_defaults")))
 }
 
-pub(crate) fn report(controlled: &Arc<Controlled>, _: &Arguments<'_>, _: &ControlRequest) -> Answered {
+pub(crate) fn report(controlled: &Arc<Controlled>, _: &CommandArguments<'_>, _: &ControlRequest) -> Answered {
     let publisher = &controlled.process.settler.publisher;
     let results = controlled.process.backends.app().map_or("none".to_owned(), |backend| backend.address().to_string());
     let mut text = format!(
@@ -133,7 +132,11 @@ pub(crate) fn report(controlled: &Arc<Controlled>, _: &Arguments<'_>, _: &Contro
 /// Attributes of a task that Celery shows where nobody names any.
 const DEFAULT_ATTRIBUTES: [&str; 3] = ["exchange", "routing_key", "rate_limit"];
 
-pub(crate) fn registered(controlled: &Arc<Controlled>, arguments: &Arguments<'_>, _: &ControlRequest) -> Answered {
+pub(crate) fn registered(
+    controlled: &Arc<Controlled>,
+    arguments: &CommandArguments<'_>,
+    _: &ControlRequest,
+) -> Answered {
     let asked = arguments.texts("taskinfoitems")?;
     let attributes: Vec<&str> = match asked.is_empty() {
         true => DEFAULT_ATTRIBUTES.to_vec(),
@@ -190,38 +193,4 @@ fn attribute(controlled: &Controlled, task: &RegisteredTask, name: &str) -> Opti
 
 fn rate_text(limit: RateLimit) -> String {
     format!("{}/s", limit.per_second)
-}
-
-/// All commands, for lists: name, kind, arguments and what each does.
-pub(crate) fn control_commands(controlled: &Arc<Controlled>, _: &Arguments<'_>, _: &ControlRequest) -> Answered {
-    #[derive(Serialize)]
-    struct Shown<'a> {
-        name: &'a str,
-        /// `inspect` or `control`.
-        kind: &'static str,
-        arguments: Vec<String>,
-        help: &'a str,
-        /// Whether it is one of the app's own.
-        own: bool,
-    }
-    let builtin = COMMANDS.iter().map(|command| Shown {
-        name: command.name,
-        kind: if command.inspects { "inspect" } else { "control" },
-        arguments: command
-            .required
-            .iter()
-            .map(ToString::to_string)
-            .chain(command.optional.iter().map(|name| format!("[{name}]")))
-            .collect(),
-        help: command.help,
-        own: false,
-    });
-    let own = controlled.own.0.iter().map(|command| Shown {
-        name: &command.name,
-        kind: "control",
-        arguments: Vec::new(),
-        help: &command.help,
-        own: true,
-    });
-    reply(&builtin.chain(own).collect::<Vec<_>>())
 }
