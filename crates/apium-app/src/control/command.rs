@@ -40,7 +40,7 @@ impl From<Vec<(String, Json)>> for CommandArguments {
 }
 
 /// Called with each reply when it comes.
-type OnReply<T> = Box<dyn FnMut(&Reply<T>) + Send>;
+pub(crate) type OnReply<T> = Box<dyn FnMut(&Reply<T>) + Send>;
 
 /// A command for workers. [`send`](Self::send) broadcasts it, and [`replies`](Self::replies) waits for what the workers
 /// answer too (Celery: `reply=True`). `T` is what each worker answers.

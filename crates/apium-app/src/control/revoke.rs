@@ -1,13 +1,14 @@
 //! Revoking tasks: by id, and by stamps.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use apium_protocol::json::text::Json;
 use apium_transport::broker::fleet::FleetTopic;
 
 use crate::app::app::App;
 use crate::control::addressing::Addressing;
-use crate::control::command::{CommandArguments, RemoteCommand};
+use crate::control::command::{CommandArguments, OnReply, RemoteCommand};
 use crate::control::control::Control;
 use crate::control::fleet_change::FleetChange;
 use crate::control::replies::{Replies, Reply, confirmation};
@@ -25,7 +26,6 @@ const SIGNAL: &str = "SIGTERM";
 /// honour it too. It is kept for `worker_revoke_expires`, with at most `worker_revokes_max` others; the oldest go. A
 /// revoke for some workers only (destination or pattern) is not written, and neither is one on a broker that keeps no
 /// records for workers.
-#[derive(Debug)]
 #[must_use = "nothing is revoked until `send` or `replies` is called"]
 pub struct Revoke {
     app: App,
@@ -33,16 +33,7 @@ pub struct Revoke {
     subject: Subject,
     terminate: bool,
     signal: String,
-    on_reply: Option<OnReply>,
-}
-
-/// Called with each reply when it comes.
-struct OnReply(Box<dyn FnMut(&Reply<String>) + Send>);
-
-impl std::fmt::Debug for OnReply {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("OnReply")
-    }
+    on_reply: Option<OnReply<String>>,
 }
 
 #[derive(Debug)]
@@ -99,7 +90,7 @@ impl Revoke {
 
     /// Calls `callback` with each reply when it comes.
     pub fn on_reply(mut self, callback: impl FnMut(&Reply<String>) + Send + 'static) -> Self {
-        self.on_reply = Some(OnReply(Box::new(callback)));
+        self.on_reply = Some(Box::new(callback));
         self
     }
 
@@ -151,7 +142,7 @@ impl Revoke {
         let command = RemoteCommand::of_requests(&self.app, &self.to, method, requests, confirmation);
         let command = command.after_change(change);
         match self.on_reply {
-            Some(OnReply(callback)) => command.on_reply(callback),
+            Some(callback) => command.on_reply(callback),
             None => command,
         }
     }
@@ -196,6 +187,14 @@ impl Revoke {
         };
         let records: Vec<_> = keys.into_iter().map(|key| (key, Json::NULL)).collect();
         Ok((!records.is_empty()).then_some(FleetChange::Put(topic, records)))
+    }
+}
+
+impl fmt::Debug for Revoke {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Revoke");
+        shown.field("subject", &self.subject).field("to", &self.to).field("terminate", &self.terminate);
+        shown.field("signal", &self.signal).finish_non_exhaustive()
     }
 }
 

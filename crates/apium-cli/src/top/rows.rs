@@ -80,7 +80,7 @@ pub(super) fn headings(tab: Tab) -> &'static [(&'static str, u16)] {
         ],
         Tab::Tasks => &[("state", 9), ("task", 20), ("id", 12), ("worker", 14), ("time", 8), ("arguments", 0)],
         Tab::Queues => &[("queue", 14), ("ready", 8), ("unacked", 8), ("delayed", 8), ("workers", 7), ("paused", 0)],
-        Tab::Dead => &[("key", 6), ("at", 20), ("queue", 10), ("task", 18), ("reason", 0)],
+        Tab::Dead => &[("key", 6), ("at", 14), ("queue", 10), ("task", 16), ("reason", 0)],
     }
 }
 
@@ -260,7 +260,7 @@ fn dead(model: &Model) -> Vec<Row> {
     let row = |letter: &apium_transport::broker::dead_set::DeadLetter| {
         let cells = vec![
             letter.key.to_string(),
-            format!("{:.0}", letter.at),
+            letter.at.strftime("%m-%d %H:%M:%S").to_string(),
             letter.queue.clone(),
             letter.task.clone().unwrap_or_else(|| "-".to_owned()),
             format!("{}: {}", letter.code, letter.reason),

@@ -97,6 +97,7 @@ fn workers_of_both_kinds_are_seen_at_both_sizes() {
             lines[1].starts_with("workers 2/2  running 0  ready 12  dead 1  paused 1  ok 0.1/s  failed 0.1/s"),
             "{screen}"
         );
+        assert_eq!(lines[1].ends_with("retried 0.0/s"), width > 80, "{screen}");
         assert!(lines[2].contains("1 Workers") && lines[2].contains("4 Dead"), "{screen}");
         assert!(lines[3].starts_with("worker") && lines[3].ends_with("load"), "{screen}");
         let python = lines.iter().find(|line| line.starts_with("py1@kiosk")).unwrap();
@@ -125,7 +126,12 @@ fn every_tab_fits_a_small_terminal_and_shows_whole_ids_in_a_large_one() {
     assert!(queues.contains("celery") && queues.contains("the mail server is down"), "{queues}");
     press(&mut model, KeyCode::Tab);
     let dead = screen(&model, 80, 24);
-    assert!(dead.contains("undecodable: the body is no JSON") && dead.contains("shop.mail"), "{dead}");
+    assert!(
+        dead.contains("12-01 08:00:00 celery")
+            && dead.contains("undecodable: the body is")
+            && dead.contains("shop.mail"),
+        "{dead}"
+    );
     press(&mut model, KeyCode::Tab);
     assert_eq!(model.tab, Tab::Workers);
     press(&mut model, KeyCode::BackTab);

@@ -23,6 +23,9 @@ const HELP: &[(&str, &str)] = &[
     ("q, ^C", "end"),
 ];
 
+/// From how many columns on there is room for more than the most important.
+const WIDE: u16 = 100;
+
 /// Draws all of it.
 pub(super) fn draw(frame: &mut Frame<'_>, model: &Model) {
     let [head, tabs, list, foot] =
@@ -63,8 +66,10 @@ fn draw_head(frame: &mut Frame<'_>, model: &Model, area: Rect) {
     second.extend([
         Span::raw(format!("ok {:.1}/s  ", model.succeeded.per_second(now))),
         Span::styled(format!("failed {failed:.1}/s  "), failure_style),
-        Span::raw(format!("retried {:.1}/s", model.retried.per_second(now))),
     ]);
+    if area.width >= WIDE {
+        second.push(Span::raw(format!("retried {:.1}/s", model.retried.per_second(now))));
+    }
     frame.render_widget(Paragraph::new(vec![first, Line::from(second)]), area);
 }
 
