@@ -70,6 +70,11 @@ impl WorkerHandle {
         self.process.observer.events_switch().disable()
     }
 
+    /// Sends a heartbeat to monitors now, and often for a while: somebody listens (Celery: `heartbeat`).
+    pub fn send_heartbeat(&self) {
+        self.process.observer.events_switch().heartbeat();
+    }
+
     /// Where health probes and metrics are answered, when they are: the port is the real one when 0 was asked for.
     pub fn health_address(&self) -> Option<SocketAddr> {
         self.listens

@@ -47,7 +47,7 @@ pub use apium_worker::control::call::{AppControlCommands, ControlCall};
 pub use apium_worker::handle::WorkerHandle;
 pub use apium_worker::layer::{AppWorkLayers, Next, WorkLayer};
 pub use apium_worker::observe::worker_observer::{
-    AppWorkerObservers, ObservedTask, ObservedWorker, RefusedMessage, Revocation, WorkerObserver,
+    AppWorkerObservers, HowRevoked, ObservedTask, ObservedWorker, RefusedMessage, WorkerObserver,
 };
 pub use apium_worker::outcome::RunOutcome;
 pub use apium_worker::pool::kind::PoolKind;

@@ -11,7 +11,7 @@ use apium_protocol::value::repr::{args_repr, kwargs_repr, repr_value};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::observe::fact::{RefusedFact, Revocation, RunChange, TaskFact};
+use crate::observe::fact::{HowRevoked, RefusedFact, RunChange, TaskFact};
 
 /// An event under construction.
 struct Fields(Event);
@@ -67,7 +67,7 @@ pub(crate) fn of_task(sender: &EventSender, fact: &TaskFact, mut clocks: impl Fn
         }
         RunChange::Revoked(how) => revoked(event("task-revoked"), *how),
         // It does not run, and nothing else says so.
-        RunChange::Aborted => revoked(event("task-revoked"), Revocation::default()),
+        RunChange::Aborted => revoked(event("task-revoked"), HowRevoked::default()),
         RunChange::Cancelled { .. } => event("task-cancelled").0,
         RunChange::Panicked(text) => {
             let exception = ExceptionInfo::new("apium", "Panic", &**text);
@@ -96,7 +96,7 @@ fn received(event: Fields, fact: &TaskFact) -> Event {
         .0
 }
 
-fn revoked(event: Fields, how: Revocation) -> Event {
+fn revoked(event: Fields, how: HowRevoked) -> Event {
     event.with("terminated", how.terminated).with("signum", how.signum).with("expired", how.expired).0
 }
 

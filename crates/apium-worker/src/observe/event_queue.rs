@@ -68,8 +68,11 @@ pub(crate) struct EventQueue {
     can_send: bool,
     /// Whether events of tasks are sent.
     of_tasks: AtomicBool,
-    /// Whether somebody asked for a heartbeat, and wakes its service.
+    /// Whether somebody asked for events, so that he listens.
+    wanted: AtomicBool,
+    /// Whether somebody asked for a heartbeat.
     asked: AtomicBool,
+    /// Wakes the service of heartbeats.
     pub(crate) pace_changed: Notify,
     /// How many listeners the last heartbeat reached; [`UNKNOWN`] where the broker cannot tell.
     listeners: AtomicUsize,
@@ -88,6 +91,7 @@ impl EventQueue {
             lamport: sender.lamport().clone(),
             can_send: sender.can_send(),
             of_tasks: AtomicBool::new(of_tasks),
+            wanted: AtomicBool::new(false),
             asked: AtomicBool::new(false),
             pace_changed: Notify::new(),
             listeners: AtomicUsize::new(UNKNOWN),
@@ -155,9 +159,9 @@ impl EventQueue {
         Some(self.listeners.load(Ordering::Relaxed)).filter(|count| *count != UNKNOWN)
     }
 
-    /// Whether somebody has asked for a heartbeat since this was called last.
-    pub(crate) fn take_asked(&self) -> bool {
-        self.asked.swap(false, Ordering::Relaxed)
+    /// Whether somebody has asked for events since this was called last, and whether for a heartbeat.
+    pub(crate) fn take_asked(&self) -> (bool, bool) {
+        (self.wanted.swap(false, Ordering::Relaxed), self.asked.swap(false, Ordering::Relaxed))
     }
 }
 
@@ -175,8 +179,10 @@ impl EventsSwitch {
     /// Sends events of tasks from now on (Celery: `enable_events`). Whoever asks for them listens, so heartbeats come
     /// often. Returns whether they were off.
     pub(crate) fn enable(&self) -> bool {
-        self.heartbeat();
-        !self.0.of_tasks.swap(true, Ordering::Relaxed)
+        let was_off = !self.0.of_tasks.swap(true, Ordering::Relaxed);
+        self.0.wanted.store(true, Ordering::Relaxed);
+        self.0.pace_changed.notify_one();
+        was_off
     }
 
     /// Sends no more events of tasks (Celery: `disable_events`), also in a worker that was started with `-E`, where
@@ -187,6 +193,7 @@ impl EventsSwitch {
 
     /// Sends a heartbeat now (Celery: `heartbeat`), and often for a while: somebody listens.
     pub(crate) fn heartbeat(&self) {
+        self.0.wanted.store(true, Ordering::Relaxed);
         self.0.asked.store(true, Ordering::Relaxed);
         self.0.pace_changed.notify_one();
     }

@@ -37,9 +37,9 @@ impl EventService {
             tokio::select! {
                 biased;
                 () = &mut sending => {}
-                () = stopping.wait() => {
-                    self.send_last(sending).await;
-                    break;
+                () = stopping.wait() => match self.send_last(sending).await {
+                    true => break,
+                    false => return,
                 }
             }
             tokio::select! {
@@ -58,10 +58,13 @@ impl EventService {
         self.send_last(self.send_all()).await;
     }
 
-    async fn send_last(&self, sending: impl Future<Output = ()>) {
-        if tokio::time::timeout(LAST_TIMEOUT, sending).await.is_err() {
-            tracing::warn!(events = self.queue.len(), "some events were not sent before the worker stopped");
+    /// Sends within the time that a worker which stops has for it. Returns whether it could.
+    async fn send_last(&self, sending: impl Future<Output = ()>) -> bool {
+        let is_sent = tokio::time::timeout(LAST_TIMEOUT, sending).await.is_ok();
+        if !is_sent {
+            tracing::warn!(waiting = self.queue.len(), "some events were not sent before the worker stopped");
         }
+        is_sent
     }
 
     /// Sends everything that waits. When this is dropped, the batch under way is lost: nobody knows how much of it was

@@ -53,7 +53,7 @@ pub(crate) enum RunChange {
         requeue: bool,
         took: Duration,
     },
-    Revoked(Revocation),
+    Revoked(HowRevoked),
     Cancelled {
         took: Duration,
     },
@@ -76,7 +76,7 @@ pub(crate) enum RunChange {
 /// How a task was revoked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
-pub struct Revocation {
+pub struct HowRevoked {
     /// Whether it ran, and was terminated.
     pub terminated: bool,
     /// The number of the signal that terminated it.
@@ -118,7 +118,7 @@ impl RunChange {
             }
             Verdict::Ignored => Self::Ignored { took },
             Verdict::Replaced(_) => Self::Replaced { took },
-            Verdict::Revoked(why) => Self::Revoked(Revocation::of(*why)),
+            Verdict::Revoked(why) => Self::Revoked(HowRevoked::of(*why)),
             Verdict::Aborted => Self::Aborted,
             Verdict::Cancelled { .. } => Self::Cancelled { took },
             Verdict::Unavailable(failure) => Self::Unavailable { failure: failure.clone(), took },
@@ -137,7 +137,7 @@ impl RunChange {
     }
 }
 
-impl Revocation {
+impl HowRevoked {
     /// By the reason in a verdict.
     fn of(why: RevokeReason) -> Self {
         let signum = match why {

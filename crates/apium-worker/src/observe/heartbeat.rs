@@ -62,8 +62,11 @@ impl Heartbeat {
                 biased;
                 () = stopping.wait() => return,
                 () = self.queue.pace_changed.notified() => {
-                    if self.queue.take_asked() {
+                    let (is_wanted, is_asked) = self.queue.take_asked();
+                    if is_wanted {
                         asked = Some(self.clock.moment());
+                    }
+                    if is_asked {
                         self.answer();
                     }
                     // A listener was found, or asked: the next one comes soon.

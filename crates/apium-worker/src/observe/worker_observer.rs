@@ -14,7 +14,7 @@ use apium_protocol::json::text::Json;
 use apium_protocol::message::task_id::TaskId;
 use jiff::Timestamp;
 
-pub use crate::observe::fact::Revocation;
+pub use crate::observe::fact::HowRevoked;
 use crate::observe::fact::{RefusedFact, RunChange, TaskFact, WorkerChange};
 use crate::shutdown::kind::StopKind;
 
@@ -106,7 +106,7 @@ pub trait WorkerObserver: Send + Sync + 'static {
     }
 
     /// The task does not run, or was terminated.
-    fn task_revoked(&self, task: &ObservedTask, how: Revocation) {
+    fn task_revoked(&self, task: &ObservedTask, how: HowRevoked) {
         let _ = (task, how);
     }
 
@@ -307,7 +307,7 @@ fn tell_of_task(observer: &dyn WorkerObserver, task: &ObservedTask) {
             ended("IGNORED", took);
         }
         RunChange::Revoked(how) => observer.task_revoked(task, *how),
-        RunChange::Aborted => observer.task_revoked(task, Revocation::default()),
+        RunChange::Aborted => observer.task_revoked(task, HowRevoked::default()),
         RunChange::Panicked(error) => observer.task_internal_error(task, error),
     }
 }

@@ -101,8 +101,7 @@ async fn who_asks_is_answered_at_once() {
     let mut monitor = Monitor::open(&app).await;
     let worker = worker(&app).start().await.unwrap();
     monitor.until_kind("worker-online").await;
-    // Whoever switches events on listens.
-    worker.enable_task_events();
+    worker.send_heartbeat();
     let answer = monitor.until_kind("worker-heartbeat").await;
     let keys: Vec<_> = answer.fields.iter().map(|(key, _)| key.to_string()).collect();
     assert_eq!(keys, ["freq", "sw_ident", "sw_ver", "sw_sys"], "as Celery answers");

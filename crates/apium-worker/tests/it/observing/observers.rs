@@ -9,7 +9,7 @@ use apium_app::observe::app_observer::AppObserver;
 use apium_protocol::json::text::Json;
 use apium_transport::broker::outgoing::Outgoing;
 use apium_worker::observe::worker_observer::{
-    AppWorkerObservers as _, ObservedTask, ObservedWorker, RefusedMessage, Revocation, WorkerObserver,
+    AppWorkerObservers as _, HowRevoked, ObservedTask, ObservedWorker, RefusedMessage, WorkerObserver,
 };
 use apium_worker::shutdown::kind::StopKind;
 
@@ -67,7 +67,7 @@ impl WorkerObserver for Scribe {
         self.of(&format!("retry {}", cause.is_some()), task);
     }
 
-    fn task_revoked(&self, task: &ObservedTask, how: Revocation) {
+    fn task_revoked(&self, task: &ObservedTask, how: HowRevoked) {
         self.of(&format!("revoked {}", how.expired), task);
     }
 
