@@ -16,11 +16,11 @@ use apium_transport::error::Result as TransportResult;
 
 use crate::app::blocking::Blocking;
 use crate::app::eager_runner::EagerRunner;
-use crate::observe::lamport_clock::LamportClock;
 use crate::config::table::Config;
 use crate::context::current;
 use crate::context::state_map::StateMap;
 use crate::error::{Error, ErrorKind, Result};
+use crate::observe::lamport_clock::LamportClock;
 use crate::publish::policy::PublishPolicy;
 use crate::publish::producer::{Producer, ProducerPool};
 use crate::publish::publisher::Publisher;

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use apium_app::observe::lamport_clock::LamportClock;
 use apium_app::config::prefetch::PrefetchMultiplier;
+use apium_app::observe::lamport_clock::LamportClock;
 use apium_protocol::json::text::Json;
 use futures_util::future::BoxFuture;
 
 use crate::control::consumed_queues::ConsumedQueues;
 use crate::control::own_commands::OwnControlCommands;
-use crate::observe::event_queue::EventsSwitch;
 use crate::control::shared_records::SharedRecords;
+use crate::observe::event_queue::EventsSwitch;
 use crate::pipeline::process::Process;
 use crate::pool::kind::PoolKind;
 use crate::shutdown::switch::StopSwitch;

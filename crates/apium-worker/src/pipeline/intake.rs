@@ -143,7 +143,12 @@ impl Intake {
     }
 
     /// Why a task is not to run now, if it is not: it has expired, or was revoked.
-    pub(crate) fn revocation(&self, task: &Headers, expires: Option<Timestamp>, now: Timestamp) -> Option<RevokeReason> {
+    pub(crate) fn revocation(
+        &self,
+        task: &Headers,
+        expires: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Option<RevokeReason> {
         match expires {
             Some(expires) if expires <= now => Some(RevokeReason::Expired),
             _ => self.revoked.contains(task, now).then_some(RevokeReason::Revoked),

@@ -114,7 +114,8 @@ fn ask(deployment: &Deployment, kind: &str) -> Value {
 /// The commands that change nothing, each as JSON.
 fn inspections(ids: &[String]) -> Value {
     let mut commands = Vec::new();
-    for kind in ["ping", "clock", "active", "reserved", "scheduled", "revoked", "registered", "active_queues", "stats"] {
+    for kind in ["ping", "clock", "active", "reserved", "scheduled", "revoked", "registered", "active_queues", "stats"]
+    {
         commands.push(json!(["inspect", kind, "--json", "-t", "10", "-d", "one@peer"]));
     }
     let mut query = vec!["inspect", "query_task", "--json", "-t", "10", "-d", "one@peer"];
@@ -155,7 +156,8 @@ async fn every_inspection_has_the_same_shape_from_both_workers() {
     for (ours, theirs) in ours.iter().zip(&theirs) {
         assert_eq!((ours.code, theirs.code), (0, 0), "{ours:?}\n{theirs:?}");
         let read = |printed: &Printed| {
-            let reply: Value = serde_json::from_str(&printed.output).unwrap_or_else(|error| panic!("{error}: {printed:?}"));
+            let reply: Value =
+                serde_json::from_str(&printed.output).unwrap_or_else(|error| panic!("{error}: {printed:?}"));
             Shape::of(&comparable(&printed.words, reply))
         };
         assert_eq!(read(ours), read(theirs), "{}\n{}\n{}", ours.words, ours.output, theirs.output);
@@ -209,8 +211,7 @@ async fn every_control_command_prints_the_same_of_both_workers() {
     let ours = operate(&rust, &controls(&rust_ids));
     let theirs = operate(&python, &controls(&python_ids));
     for (ours, theirs) in ours.iter().zip(&theirs) {
-        let (ours_text, theirs_text) =
-            (without_ids(&ours.output, &rust_ids), without_ids(&theirs.output, &python_ids));
+        let (ours_text, theirs_text) = (without_ids(&ours.output, &rust_ids), without_ids(&theirs.output, &python_ids));
         assert_eq!((ours.code, ours_text), (theirs.code, theirs_text), "{}", ours.words);
     }
 }
