@@ -59,7 +59,7 @@ impl ControlCommand {
 }
 
 /// All commands, by name.
-pub(crate) static COMMANDS: &[Command] = &[
+pub(crate) static COMMANDS: &[ControlCommand] = &[
     inspect("active", "runs that go on", run_commands::active).alias("dump_active").takes(&[], &["safe"]),
     inspect("active_queues", "queues that the worker consumes", queue_commands::active_queues).only(),
     control("add_consumer", "consume one more queue", queue_commands::add_consumer)
