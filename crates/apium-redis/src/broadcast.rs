@@ -21,7 +21,8 @@ use tokio::time::Instant;
 use crate::broker::RedisBroker;
 use crate::errors::unexpected_reply;
 use crate::publish::broadcast::{fanout_names, topic_names};
-use crate::publish::replies::{RENEW_AFTER, ReplyList};
+use crate::publish::replies::RENEW_AFTER;
+use crate::publish::reply_lists::ReplyList;
 use crate::pubsub::listeners::{HeardMessage, ListenerState};
 use crate::shared::BrokerShared;
 
@@ -63,7 +64,7 @@ impl EnvelopeReader {
                         exchange = %printable(&self.spec.exchange.name),
                         bytes = raw.len(),
                         left_out = std::mem::take(&mut self.left_out),
-                        error = %printable(with_causes(&error)),
+                        error = %with_causes(&error),
                         "left out what came by a broadcast and is no message"
                     );
                 }

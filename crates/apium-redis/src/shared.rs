@@ -14,7 +14,7 @@ use crate::options::backend::BackendOptions;
 use crate::options::broker::BrokerOptions;
 use crate::options::target::Target;
 use crate::publish::declared::Declared;
-use crate::publish::replies::ReplyLists;
+use crate::publish::reply_lists::ReplyLists;
 use crate::pubsub::broker_channels::BrokerChannels;
 
 /// The result backends that a driver has opened. A broker looks here for those in its own store.

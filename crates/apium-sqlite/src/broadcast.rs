@@ -21,7 +21,7 @@ use crate::publish::broadcast::{Heard, Hearing, StoredBroadcast, close, insert, 
 use crate::publish::message_row::EncodedMessage;
 use crate::store::request::RequestCost;
 use crate::store::transaction::Tx;
-use crate::wake::mailboxes::MailboxState;
+use crate::wake::mailboxes::OwnMailbox;
 
 const SEND: &str = "broadcast";
 const LISTEN: &str = "listen to a broadcast";
@@ -32,7 +32,7 @@ const TROUBLE_PAUSE: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 struct SqliteMailbox {
     handle: Handle,
-    state: Arc<MailboxState>,
+    state: Arc<OwnMailbox>,
     capacity: usize,
     cursor: i64,
     missed: bool,
@@ -58,8 +58,7 @@ fn decoded(hearing: &Hearing, stored: StoredBroadcast) -> Option<Broadcasted> {
         }
         (Err(error), _) | (_, Err(error)) => {
             let exchange = printable(&hearing.exchange);
-            let error = printable(with_causes(&error)).to_string();
-            tracing::warn!(%exchange, %error, "left out what came by a broadcast and is no message");
+            tracing::warn!(%exchange, error = %with_causes(&error), "left out what came by a broadcast and is no message");
             None
         }
     }
@@ -134,7 +133,7 @@ impl Broadcast for SqliteBroker {
             let opening = hearing.clone();
             let operation = move |tx: &mut Tx<'_>| open(tx, &opening);
             let (id, cursor) = handle.write(LISTEN, RequestCost::volatile(1), operation).await?;
-            let state = MailboxState::new(id, hearing);
+            let state = OwnMailbox::new(id, hearing);
             handle.file.store.waker.add_mailbox(&state);
             let capacity = spec.capacity;
             Ok(Box::new(SqliteMailbox { handle: handle.clone(), state, capacity, cursor, missed: false })

@@ -15,7 +15,7 @@ use crate::backend::{document, results};
 use crate::connection::background::Background;
 use crate::connection::commands::CommandConnection;
 use crate::pubsub::channels::ChannelName;
-use crate::pubsub::subscriber::{ChannelMessage, Event, Subscriber};
+use crate::pubsub::subscriber::{ChannelMessage, Subscriber, SubscriberEvent};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -53,10 +53,10 @@ impl ResultWatcher {
             let listener = move |event| {
                 if let Some(watcher) = own.upgrade() {
                     match event {
-                        Event::Message(message) => watcher.on_message(&message),
-                        Event::Connected => watcher.on_connected(&own),
+                        SubscriberEvent::Message(message) => watcher.on_message(&message),
+                        SubscriberEvent::Connected => watcher.on_connected(&own),
                         // What was lost is read when there is a new connection.
-                        Event::Lost => {}
+                        SubscriberEvent::Lost => {}
                     }
                 }
             };

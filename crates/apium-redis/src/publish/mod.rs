@@ -7,3 +7,4 @@ pub(crate) mod delayed;
 pub(crate) mod fanout;
 pub(crate) mod publish;
 pub(crate) mod replies;
+pub(crate) mod reply_lists;

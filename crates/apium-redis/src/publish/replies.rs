@@ -2,19 +2,19 @@
 //! caller. Whoever drops a mailbox deletes list and binding. Of callers that die without that, the list expires, and
 //! the binding is removed when somebody opens a mailbox.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use apium_protocol::error::with_causes;
 use apium_protocol::message::envelope::encode;
-use apium_transport::broker::broadcast::{BroadcastExchange, MailboxSpec};
+use apium_transport::broker::broadcast::BroadcastExchange;
 use apium_transport::broker::outgoing::Outgoing;
 use apium_transport::error::Result;
 use redis::Pipeline;
 
 use crate::connection::background::Background;
-use crate::keys::broker_keys::Keys;
 use crate::publish::publish::fresh_tag;
+use crate::publish::reply_lists::ReplyList;
 use crate::scripts::script::{OPEN_REPLIES, REPLY};
 use crate::shared::BrokerShared;
 
@@ -32,58 +32,6 @@ const KOMBU_KEEPS: Duration = Duration::from_secs(3600);
 const BATCH: usize = 100;
 /// How long closing a broker waits for the deletion of mailboxes.
 const CLOSING: Duration = Duration::from_secs(1);
-
-/// The names of a mailbox for replies.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct ReplyList {
-    exchange: Arc<str>,
-    /// The member of the set of bindings.
-    binding: String,
-    /// The list of each priority. Replies have none and come by the first.
-    lists: Vec<String>,
-}
-
-impl ReplyList {
-    pub(crate) fn new(keys: &Keys, spec: &MailboxSpec) -> Arc<Self> {
-        Arc::new(Self {
-            exchange: spec.exchange.name.clone(),
-            binding: keys.binding_member(&spec.binding, "", &spec.queue),
-            lists: keys.lists(&spec.queue),
-        })
-    }
-
-    /// The list by which replies come.
-    pub(crate) fn list(&self) -> &str {
-        self.lists.first().map_or("", String::as_str)
-    }
-
-    /// Its name among all mailboxes.
-    fn name(&self, keys: &Keys) -> String {
-        format!("{}{}{}", self.exchange, keys.separator(), self.binding)
-    }
-}
-
-/// The mailboxes for replies of a broker.
-#[derive(Debug, Default)]
-pub(crate) struct ReplyLists {
-    lists: Mutex<Lists>,
-    /// Locked while mailboxes are opened or deleted, so that no deletion meets a new mailbox of the same name.
-    changing: tokio::sync::Mutex<()>,
-}
-
-#[derive(Debug, Default)]
-struct Lists {
-    open: Vec<Arc<ReplyList>>,
-    /// Those that were dropped, and are not deleted yet.
-    dropped: Vec<Arc<ReplyList>>,
-    deleting: Vec<Background>,
-}
-
-impl ReplyLists {
-    fn lock(&self) -> MutexGuard<'_, Lists> {
-        self.lists.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 impl BrokerShared {
     /// Sends replies. Those that nobody waits for are dropped.

@@ -13,7 +13,7 @@ use crate::connection::background::Background;
 use crate::options::target::Target;
 use crate::pubsub::channels::ChannelName;
 use crate::pubsub::listeners::Listeners;
-use crate::pubsub::subscriber::{ChannelMessage, Event, Subscriber};
+use crate::pubsub::subscriber::{ChannelMessage, Subscriber, SubscriberEvent};
 
 /// The instant in microseconds at which the first delayed message is due; 0 if it must be looked up.
 pub(crate) type NextEta = Option<f64>;
@@ -85,19 +85,19 @@ impl BrokerChannels {
         self.fanouts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn on_event(&self, event: Event) {
+    fn on_event(&self, event: SubscriberEvent) {
         let message = match event {
-            Event::Connected => {
+            SubscriberEvent::Connected => {
                 self.next_eta.send_replace(Some(0.0));
                 return;
             }
-            Event::Lost => return self.listeners.lost(),
-            Event::Message(message) if message.channel == self.eta_channel => {
+            SubscriberEvent::Lost => return self.listeners.lost(),
+            SubscriberEvent::Message(message) if message.channel == self.eta_channel => {
                 let due = std::str::from_utf8(&message.payload).ok().and_then(|text| text.parse().ok());
                 self.next_eta.send_replace(due);
                 return;
             }
-            Event::Message(message) => message,
+            SubscriberEvent::Message(message) => message,
         };
         let name = message.name();
         let ChannelMessage { channel, payload, .. } = message;

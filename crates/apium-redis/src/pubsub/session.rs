@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use crate::connection::connect::timed_out;
 use crate::errors::{breaks_connection, from_redis};
 use crate::pubsub::channels::{Change, ChannelName, ConfirmRequest};
-use crate::pubsub::subscriber::{ChannelMessage, Event, Shared};
+use crate::pubsub::subscriber::{ChannelMessage, Shared, SubscriberEvent};
 
 /// How long a name that nobody needs stays subscribed, so that several are unsubscribed with one command.
 const GATHER_TIME: Duration = Duration::from_millis(50);
@@ -98,7 +98,7 @@ impl<'a> PubSubSession<'a> {
         match error {
             None => SessionEnd::Idle,
             Some(error) => {
-                shared.notify(Event::Lost);
+                shared.notify(SubscriberEvent::Lost);
                 SessionEnd::Broken { error, was_subscribed: session.was_subscribed }
             }
         }
@@ -153,7 +153,7 @@ impl<'a> PubSubSession<'a> {
             pattern: message.get_pattern::<Option<String>>().ok().flatten(),
             payload: Bytes::copy_from_slice(message.get_payload_bytes()),
         };
-        self.shared.notify(Event::Message(message));
+        self.shared.notify(SubscriberEvent::Message(message));
     }
 
     /// When to send a ping, or to unsubscribe, if nothing happens before.
@@ -241,8 +241,8 @@ impl<'a> PubSubSession<'a> {
                 }
                 if broken.is_some() && self.was_subscribed {
                     // What was published on the channels that were refused is lost.
-                    self.shared.notify(Event::Lost);
-                    self.shared.notify(Event::Connected);
+                    self.shared.notify(SubscriberEvent::Lost);
+                    self.shared.notify(SubscriberEvent::Connected);
                 }
                 self.refused_pause = FIRST_REFUSED_PAUSE;
             }
@@ -250,7 +250,7 @@ impl<'a> PubSubSession<'a> {
         }
         if !self.was_subscribed {
             self.was_subscribed = true;
-            self.shared.notify(Event::Connected);
+            self.shared.notify(SubscriberEvent::Connected);
         }
         for request in self.waiting.drain(..) {
             let answer = match &refusal {

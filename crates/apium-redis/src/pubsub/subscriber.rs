@@ -25,7 +25,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// What a listener gets, in order. It must not block.
 #[derive(Debug)]
-pub(crate) enum Event {
+pub(crate) enum SubscriberEvent {
     /// There is a new connection, and all that was needed is subscribed on it. What was published while there was none
     /// is lost; the listener has to read it elsewhere.
     Connected,
@@ -54,7 +54,7 @@ impl ChannelMessage {
 }
 
 /// The function that gets the events.
-pub(crate) type Listener = Box<dyn Fn(Event) + Send + Sync>;
+pub(crate) type Listener = Box<dyn Fn(SubscriberEvent) + Send + Sync>;
 
 /// Subscriptions. Dropping it ends them.
 pub(crate) struct Subscriber {
@@ -83,7 +83,7 @@ impl Shared {
         self.channels.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn notify(&self, event: Event) {
+    pub(crate) fn notify(&self, event: SubscriberEvent) {
         (self.listener)(event);
     }
 

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use crate::options::backend::BackendOptions;
 use crate::options::target::Target;
 use crate::pubsub::channels::ChannelName;
-use crate::pubsub::subscriber::{Event, Subscriber};
+use crate::pubsub::subscriber::{Subscriber, SubscriberEvent};
 
 /// A subscriber with a short `socket_timeout`, and its events as texts.
 fn subscriber(server: &RedisServer) -> (Arc<Subscriber>, mpsc::Receiver<String>) {
@@ -28,9 +28,11 @@ fn subscriber_at(url: &str) -> (Arc<Subscriber>, mpsc::Receiver<String>) {
     let (sender, events) = mpsc::channel(10_000);
     let listener = move |event| {
         let text = match event {
-            Event::Connected => "connected".to_owned(),
-            Event::Lost => "lost".to_owned(),
-            Event::Message(message) => format!("{} {}", message.channel, String::from_utf8_lossy(&message.payload)),
+            SubscriberEvent::Connected => "connected".to_owned(),
+            SubscriberEvent::Lost => "lost".to_owned(),
+            SubscriberEvent::Message(message) => {
+                format!("{} {}", message.channel, String::from_utf8_lossy(&message.payload))
+            }
         };
         sender.try_send(text).unwrap();
     };

@@ -9,7 +9,7 @@ use crate::publish::broadcast::Hearing;
 
 /// A mailbox that somebody has.
 #[derive(Debug)]
-pub(crate) struct MailboxState {
+pub(crate) struct OwnMailbox {
     pub(crate) id: i64,
     pub(crate) hearing: Hearing,
     /// There may be messages.
@@ -18,7 +18,7 @@ pub(crate) struct MailboxState {
     pub(crate) was_gone: AtomicBool,
 }
 
-impl MailboxState {
+impl OwnMailbox {
     pub(crate) fn new(id: i64, hearing: Hearing) -> Arc<Self> {
         Arc::new(Self { id, hearing, notify: Notify::new(), was_gone: AtomicBool::new(false) })
     }
@@ -31,21 +31,21 @@ impl MailboxState {
 
 /// All mailboxes of one store in this process.
 #[derive(Debug, Default)]
-pub(crate) struct Mailboxes(Mutex<Vec<Weak<MailboxState>>>);
+pub(crate) struct Mailboxes(Mutex<Vec<Weak<OwnMailbox>>>);
 
 impl Mailboxes {
-    fn lock(&self) -> MutexGuard<'_, Vec<Weak<MailboxState>>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Weak<OwnMailbox>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn add(&self, state: &Arc<MailboxState>) {
+    pub(crate) fn add(&self, state: &Arc<OwnMailbox>) {
         let mut mailboxes = self.lock();
         mailboxes.retain(|mailbox| mailbox.strong_count() > 0);
         mailboxes.push(Arc::downgrade(state));
     }
 
     /// Those that are open.
-    pub(crate) fn open(&self) -> Vec<Arc<MailboxState>> {
+    pub(crate) fn open(&self) -> Vec<Arc<OwnMailbox>> {
         self.lock().iter().filter_map(Weak::upgrade).collect()
     }
 

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use crate::backend::watch_table::LockedWatchTable;
 use crate::consumer::state::ConsumerState;
 use crate::store::transaction::Effects;
-use crate::wake::mailboxes::{MailboxState, Mailboxes};
+use crate::wake::mailboxes::{Mailboxes, OwnMailbox};
 
 /// The counters behind [`WakeCauses`].
 #[derive(Debug, Default)]
@@ -85,7 +85,7 @@ impl Waker {
     }
 
     /// Adds a mailbox of this process.
-    pub(crate) fn add_mailbox(&self, mailbox: &Arc<MailboxState>) {
+    pub(crate) fn add_mailbox(&self, mailbox: &Arc<OwnMailbox>) {
         self.mailboxes.add(mailbox);
         self.maintenance.notify_one();
     }

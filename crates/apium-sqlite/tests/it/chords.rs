@@ -143,7 +143,7 @@ async fn an_older_file_gets_what_it_lacks() {
         consumer.close().await.unwrap();
     }
     let version: i64 = older.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
-    assert_eq!(version, 4);
+    assert_eq!(version, 5);
 }
 
 #[tokio::test]

@@ -1,8 +1,8 @@
 //! Broadcasts: messages for everybody who listens now, and for nobody later. Remote control and events travel so.
 //!
-//! A listener has a mailbox: a queue of its own on an exchange, which goes with its owner (AMQP: exclusive, auto-delete,
-//! `x-expires`). A fanout or topic exchange brings a message to every mailbox whose binding matches; a direct exchange
-//! to the one that a reply is for.
+//! A listener has a mailbox: a queue of its own on an exchange, which goes with its owner (AMQP: exclusive,
+//! auto-delete, `x-expires`). A fanout or topic exchange brings a message to every mailbox whose binding matches; a
+//! direct exchange to the one that a reply is for.
 
 use std::sync::Arc;
 use std::time::Duration;

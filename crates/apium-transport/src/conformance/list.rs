@@ -203,7 +203,7 @@ macro_rules! conformance_tests {
             senders_keep_their_order [Broadcast]
             ten_megabytes_are_broadcast [Broadcast]
             closing_ends_the_listening [Broadcast]
-            handles_hear_each_other [Broadcast SecondHandle]
+            handles_reach_each_other [Broadcast SecondHandle]
         }
         $crate::conformance_tests! { @module $make, $lacks, fleet in conformance::broker:
             a_record_comes_back [FleetRecords]

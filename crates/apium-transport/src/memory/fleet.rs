@@ -1,58 +1,11 @@
 //! What all workers of a namespace share.
 
-use std::collections::{BTreeMap, HashMap};
-
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 
 use crate::broker::fleet::{FleetLimits, FleetRecord, FleetRecords, FleetTopic};
 use crate::error::Result;
 use crate::memory::broker::MemoryBroker;
-
-/// The records of all topics.
-#[derive(Debug, Default)]
-pub(crate) struct StoredRecords(HashMap<FleetTopic, TopicRecords>);
-
-/// The records of one topic, the oldest first.
-#[derive(Debug, Default)]
-struct TopicRecords {
-    records: BTreeMap<Place, FleetRecord>,
-    places: HashMap<String, Place>,
-    last: u64,
-}
-
-/// The time of a record, and a number for each write.
-type Place = (Timestamp, u64);
-
-impl TopicRecords {
-    fn put(&mut self, record: FleetRecord) {
-        self.last += 1;
-        let place = (record.at, self.last);
-        if let Some(earlier) = self.places.insert(record.key.clone(), place) {
-            self.records.remove(&earlier);
-        }
-        self.records.insert(place, record);
-    }
-
-    fn remove(&mut self, key: &str) -> bool {
-        self.places.remove(key).is_some_and(|place| self.records.remove(&place).is_some())
-    }
-
-    /// Drops what is too old, and the oldest of what is too much. Returns how many were too much.
-    fn limit(&mut self, limits: FleetLimits, now: Timestamp) -> usize {
-        let oldest = limits.oldest(now);
-        let mut too_many = 0;
-        while let Some(first) = self.records.first_entry() {
-            let is_too_old = first.get().at < oldest;
-            if !is_too_old && self.places.len() <= limits.most {
-                break;
-            }
-            too_many += usize::from(!is_too_old);
-            self.places.remove(&first.remove().key);
-        }
-        too_many
-    }
-}
 
 impl FleetRecords for MemoryBroker {
     fn put<'a>(

@@ -290,7 +290,7 @@ pub async fn closing_ends_the_listening(f: Fixture) {
 }
 
 /// What one handle sends, another hears, and the other way round.
-pub async fn handles_hear_each_other(f: Fixture) {
+pub async fn handles_reach_each_other(f: Fixture) {
     let other = f.reopen().await;
     let mut requests = open(&other.broker, MailboxSpec::new(fanout(), "node.case.pidbox", "")).await;
     let mut caller = replies(&f, "caller").await;

@@ -12,13 +12,13 @@ use crate::broker::outgoing::Outgoing;
 use crate::broker::settlement::{Acknowledgement, Disposition, Receipt, Tag};
 use crate::clock::Clock;
 use crate::error::Result;
-use crate::memory::broadcast::MailboxState;
-use crate::memory::fleet::StoredRecords;
 use crate::memory::store::after_unlock::AfterUnlock;
 use crate::memory::store::chords::Chords;
 use crate::memory::store::consumer_state::{ConsumerState, InFlight};
 use crate::memory::store::dead_letters::DeadLetters;
+use crate::memory::store::mailboxes::MailboxState;
 use crate::memory::store::queue::{Entry, StoredMessage, StoredQueue};
+use crate::memory::store::records::StoredRecords;
 use crate::memory::store::results::Results;
 use crate::memory::store::routing::Exchanges;
 
