@@ -7,12 +7,12 @@ use crate::exit::{CommandError, Result};
 
 /// Whether a command asks or changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum CommandKind {
     Inspect,
     Control,
 }
 
-impl Kind {
+impl CommandKind {
     /// The subcommand it belongs to.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -35,7 +35,7 @@ enum Type {
 #[derive(Debug)]
 pub(crate) struct KnownCommand {
     pub(crate) name: &'static str,
-    pub(crate) kind: Kind,
+    pub(crate) kind: CommandKind,
     /// Its arguments, for the help.
     pub(crate) signature: &'static str,
     pub(crate) help: &'static str,
@@ -46,16 +46,16 @@ pub(crate) struct KnownCommand {
     variadic: Option<&'static str>,
 }
 
-const fn command(kind: Kind, name: &'static str, signature: &'static str, help: &'static str) -> KnownCommand {
+const fn command(kind: CommandKind, name: &'static str, signature: &'static str, help: &'static str) -> KnownCommand {
     KnownCommand { name, kind, signature, help, arguments: &[], required: 0, variadic: None }
 }
 
 const fn inspect(name: &'static str, signature: &'static str, help: &'static str) -> KnownCommand {
-    command(Kind::Inspect, name, signature, help)
+    command(CommandKind::Inspect, name, signature, help)
 }
 
 const fn control(name: &'static str, signature: &'static str, help: &'static str) -> KnownCommand {
-    command(Kind::Control, name, signature, help)
+    command(CommandKind::Control, name, signature, help)
 }
 
 impl KnownCommand {
@@ -141,7 +141,7 @@ pub(crate) struct GivenCommand {
 }
 
 /// Reads a command. One that is not known takes `NAME=VALUE`, the values as JSON or else as text.
-pub(crate) fn read(kind: Kind, name: &str, words: &[String]) -> Result<GivenCommand> {
+pub(crate) fn read(kind: CommandKind, name: &str, words: &[String]) -> Result<GivenCommand> {
     let Some(known) = find(name) else {
         let arguments = words.iter().map(|word| named(name, word)).collect::<Result<_>>()?;
         return Ok(GivenCommand { name: name.to_owned(), arguments, others: Vec::new() });
@@ -199,10 +199,10 @@ fn named(command: &str, word: &str) -> Result<(String, Json)> {
 }
 
 /// What `--list` prints.
-pub(crate) fn list(kind: Kind) -> Vec<String> {
+pub(crate) fn list(kind: CommandKind) -> Vec<String> {
     let title = match kind {
-        Kind::Inspect => "Inspect Commands:",
-        Kind::Control => "Control Commands:",
+        CommandKind::Inspect => "Inspect Commands:",
+        CommandKind::Control => "Control Commands:",
     };
     let rows: Vec<(String, &str)> = KNOWN
         .iter()
@@ -218,7 +218,7 @@ pub(crate) fn list(kind: Kind) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn arguments(kind: Kind, name: &str, words: &[&str]) -> Result<String, String> {
+    fn arguments(kind: CommandKind, name: &str, words: &[&str]) -> Result<String, String> {
         let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
         let found = read(kind, name, &words).map_err(|error| error.to_string())?;
         Ok(found.arguments.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" "))
@@ -227,14 +227,14 @@ mod tests {
     #[test]
     fn arguments_are_read_by_place_and_type() {
         let table = [
-            (Kind::Control, "rate_limit", vec!["t", "5/m"], r#"task_name="t" rate_limit="5/m""#),
-            (Kind::Control, "time_limit", vec!["t", "1.5"], r#"task_name="t" soft=1.5"#),
-            (Kind::Control, "terminate", vec!["KILL", "a", "b"], r#"signal="KILL" task_id=["a", "b"]"#),
-            (Kind::Control, "pool_grow", vec![], ""),
-            (Kind::Control, "pool_grow", vec!["2"], "n=2"),
-            (Kind::Inspect, "conf", vec!["yes"], "with_defaults=true"),
-            (Kind::Inspect, "query_task", vec![], "ids=[]"),
-            (Kind::Control, "own", vec!["a=1", "b=x", "c=[true]"], r#"a=1 b="x" c=[true]"#),
+            (CommandKind::Control, "rate_limit", vec!["t", "5/m"], r#"task_name="t" rate_limit="5/m""#),
+            (CommandKind::Control, "time_limit", vec!["t", "1.5"], r#"task_name="t" soft=1.5"#),
+            (CommandKind::Control, "terminate", vec!["KILL", "a", "b"], r#"signal="KILL" task_id=["a", "b"]"#),
+            (CommandKind::Control, "pool_grow", vec![], ""),
+            (CommandKind::Control, "pool_grow", vec!["2"], "n=2"),
+            (CommandKind::Inspect, "conf", vec!["yes"], "with_defaults=true"),
+            (CommandKind::Inspect, "query_task", vec![], "ids=[]"),
+            (CommandKind::Control, "own", vec!["a=1", "b=x", "c=[true]"], r#"a=1 b="x" c=[true]"#),
         ];
         for (kind, name, words, expected) in table {
             assert_eq!(arguments(kind, name, &words).unwrap(), expected, "{name} {words:?}");
@@ -244,11 +244,11 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_a_usage_error_with_the_arguments() {
         let table = [
-            (Kind::Control, "rate_limit", vec!["t"], "missing", "<task_name> <rate_limit"),
-            (Kind::Control, "pool_grow", vec!["many"], "\"many\" is no n", "[N=1]"),
-            (Kind::Control, "pool_grow", vec!["1", "2"], "too many", "[N=1]"),
-            (Kind::Inspect, "revoke", vec!["a"], "command of `control`", "use `control revoke`"),
-            (Kind::Control, "own", vec!["x"], "no NAME=VALUE", "by name"),
+            (CommandKind::Control, "rate_limit", vec!["t"], "missing", "<task_name> <rate_limit"),
+            (CommandKind::Control, "pool_grow", vec!["many"], "\"many\" is no n", "[N=1]"),
+            (CommandKind::Control, "pool_grow", vec!["1", "2"], "too many", "[N=1]"),
+            (CommandKind::Inspect, "revoke", vec!["a"], "command of `control`", "use `control revoke`"),
+            (CommandKind::Control, "own", vec!["x"], "no NAME=VALUE", "by name"),
         ];
         for (kind, name, words, what, hint) in table {
             let error = arguments(kind, name, &words).unwrap_err();
@@ -258,7 +258,7 @@ mod tests {
 
     #[test]
     fn the_list_has_every_command_once_and_sorted() {
-        for kind in [Kind::Inspect, Kind::Control] {
+        for kind in [CommandKind::Inspect, CommandKind::Control] {
             let names: Vec<&str> =
                 KNOWN.iter().filter(|command| command.kind == kind).map(|command| command.name).collect();
             assert!(names.is_sorted(), "{names:?}");

@@ -8,7 +8,7 @@ use apium_protocol::value::value::Value;
 
 use crate::exit::{CommandError, Result};
 use crate::output::print;
-use crate::remote::catalog::{self, GivenCommand, Kind};
+use crate::remote::catalog::{self, CommandKind, GivenCommand};
 use crate::remote::inspect::{conclude, no_command, print_chat};
 use crate::remote::options::RemoteOptions;
 use crate::session::Session;
@@ -38,10 +38,10 @@ pub(crate) struct Args {
 /// Tells them.
 pub(crate) async fn run(session: &Session, args: Args) -> Result<()> {
     if args.list {
-        return catalog::list(Kind::Control).iter().try_for_each(|line| print::line(line));
+        return catalog::list(CommandKind::Control).iter().try_for_each(|line| print::line(line));
     }
-    let Some((name, words)) = args.words.split_first() else { return Err(no_command(Kind::Control)) };
-    let given = catalog::read(Kind::Control, name, words)?;
+    let Some((name, words)) = args.words.split_first() else { return Err(no_command(CommandKind::Control)) };
+    let given = catalog::read(CommandKind::Control, name, words)?;
     let control = args.options.control(&session.app);
     let revoke = match given.name.as_str() {
         "revoke" => Some(control.revoke_all(given.others.clone())),

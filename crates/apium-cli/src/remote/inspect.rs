@@ -5,7 +5,7 @@ use apium_protocol::json::text::Json;
 
 use crate::exit::{CommandError, Result};
 use crate::output::print;
-use crate::remote::catalog::{self, Kind};
+use crate::remote::catalog::{self, CommandKind};
 use crate::remote::options::RemoteOptions;
 use crate::remote::reply_text;
 use crate::session::Session;
@@ -33,10 +33,10 @@ pub(crate) struct Args {
 /// Asks.
 pub(crate) async fn run(session: &Session, args: Args) -> Result<()> {
     if args.list {
-        return catalog::list(Kind::Inspect).iter().try_for_each(|line| print::line(line));
+        return catalog::list(CommandKind::Inspect).iter().try_for_each(|line| print::line(line));
     }
-    let Some((name, words)) = args.words.split_first() else { return Err(no_command(Kind::Inspect)) };
-    let given = catalog::read(Kind::Inspect, name, words)?;
+    let Some((name, words)) = args.words.split_first() else { return Err(no_command(CommandKind::Inspect)) };
+    let given = catalog::read(CommandKind::Inspect, name, words)?;
     let mut command = args.options.inspect(&session.app).request(&given.name, given.arguments);
     if !session.json {
         command = command.on_reply(|reply| print_chat(&reply.node, &reply.raw));
@@ -46,7 +46,7 @@ pub(crate) async fn run(session: &Session, args: Args) -> Result<()> {
 }
 
 /// What is said where the command is missing.
-pub(crate) fn no_command(kind: Kind) -> CommandError {
+pub(crate) fn no_command(kind: CommandKind) -> CommandError {
     let name = kind.name();
     CommandError::usage(format!("{name}: no command is named")).hint(format!("`{name} --list` lists the commands"))
 }
