@@ -121,14 +121,20 @@ mod tests {
     #[test]
     fn every_accepted_format_is_read() {
         let requests = requests();
-        for (content_type, body) in [
-            ("application/json", &b"{\"method\": \"ping\", \"arguments\": {}}"[..]),
-            ("application/x-yaml", b"method: ping\narguments: {}\n"),
-            ("application/x-msgpack", b"\x82\xa6method\xa4ping\xa9arguments\x80"),
+        let mut read = Vec::new();
+        for (name, content_type, body) in [
+            ("json", "application/json", &b"{\"method\": \"ping\", \"arguments\": {}}"[..]),
+            ("yaml", "application/x-yaml", b"method: ping\narguments: {}\n"),
+            ("msgpack", "application/x-msgpack", b"\x82\xa6method\xa4ping\xa9arguments\x80"),
         ] {
-            let request = requests.read(&message(Some(content_type), body)).expect(content_type);
-            assert_eq!((request.method.as_str(), request.arguments.len()), ("ping", 0));
+            // A build may be without the others.
+            if requests.codecs.serializer_names().any(|present| present == name) {
+                let request = requests.read(&message(Some(content_type), body)).expect(content_type);
+                assert_eq!((request.method.as_str(), request.arguments.len()), ("ping", 0));
+                read.push(name);
+            }
         }
+        assert!(read.contains(&"json"), "{read:?}");
     }
 
     #[test]
