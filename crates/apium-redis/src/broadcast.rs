@@ -272,6 +272,14 @@ impl fmt::Debug for ReplyMailbox {
 
 impl Broadcast for RedisBroker {
     fn send<'a>(&'a self, exchange: &'a BroadcastExchange, batch: Vec<Outgoing>) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move { self.shared().send_broadcast(exchange, &batch).await.map(drop) })
+    }
+
+    fn send_counted<'a>(
+        &'a self,
+        exchange: &'a BroadcastExchange,
+        batch: Vec<Outgoing>,
+    ) -> BoxFuture<'a, Result<Option<usize>>> {
         Box::pin(async move { self.shared().send_broadcast(exchange, &batch).await })
     }
 

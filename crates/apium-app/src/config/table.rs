@@ -278,7 +278,8 @@ settings! {
         event_queue_ttl: Duration = Duration::from_secs(5), "5";
         /// How long the queue of a receiver outlives it.
         event_queue_expires: Duration = Duration::from_secs(60), "60";
-        /// The serializer of events. A receiver reads it and JSON.
+        /// What a receiver reads beside JSON, in which workers and callers here write events (Celery: the serializer of
+        /// events).
         event_serializer: String = "json".into(), "json";
     }
 }

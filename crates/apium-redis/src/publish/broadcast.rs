@@ -9,6 +9,7 @@ use apium_transport::error::Result;
 use redis::Cmd;
 
 use crate::keys::broker_keys::{Keys, glob_escaped};
+use crate::options::target::Discovery;
 use crate::publish::publish::fresh_tag;
 use crate::pubsub::channels::ChannelName;
 use crate::shared::BrokerShared;
@@ -58,8 +59,8 @@ pub(crate) fn topic_names(keys: &Keys, exchange: &str, pattern: &str) -> Vec<Cha
 }
 
 impl BrokerShared {
-    /// Publishes a batch on the channels of an exchange.
-    pub(crate) async fn publish_on_channels(&self, exchange: &BroadcastExchange, batch: &[Outgoing]) -> Result<()> {
+    /// Publishes a batch on the channels of an exchange. Returns how many subscriptions the last message reached.
+    async fn publish_on_channels(&self, exchange: &BroadcastExchange, batch: &[Outgoing]) -> Result<Option<usize>> {
         const WHAT: &str = "broadcast";
         let publish = |outgoing: &Outgoing| {
             let mut envelope = Vec::new();
@@ -69,24 +70,31 @@ impl BrokerShared {
             command.arg("PUBLISH").arg(channel).arg(envelope);
             command
         };
-        match batch {
-            [] => Ok(()),
-            [one] => self.connection.command(WHAT, &publish(one)).await.map(drop),
+        let reached = match batch {
+            [] => None,
+            [one] => Some(self.connection.command(WHAT, &publish(one)).await?),
             several => {
                 let mut pipeline = redis::pipe();
                 for outgoing in several {
-                    pipeline.add_command(publish(outgoing)).ignore();
+                    pipeline.add_command(publish(outgoing));
                 }
-                self.connection.pipeline(WHAT, &pipeline).await.map(drop)
+                self.connection.pipeline(WHAT, &pipeline).await?.pop()
             }
-        }
+        };
+        let counts_all = !matches!(self.connection.target().discovery, Discovery::Cluster { .. });
+        Ok(reached.filter(|_| counts_all).and_then(|reached| redis::from_redis_value(reached).ok()))
     }
 
-    /// Sends a batch to everybody who listens.
-    pub(crate) async fn send_broadcast(&self, exchange: &BroadcastExchange, batch: &[Outgoing]) -> Result<()> {
+    /// Sends a batch to everybody who listens. Returns how many the last message reached. In a cluster a node counts its
+    /// own subscriptions alone, so it cannot tell.
+    pub(crate) async fn send_broadcast(
+        &self,
+        exchange: &BroadcastExchange,
+        batch: &[Outgoing],
+    ) -> Result<Option<usize>> {
         self.check_open("broadcast")?;
         match exchange.kind {
-            ExchangeType::Direct => self.reply(exchange, batch).await,
+            ExchangeType::Direct => self.reply(exchange, batch).await.map(|()| None),
             ExchangeType::Fanout | ExchangeType::Topic => self.publish_on_channels(exchange, batch).await,
         }
     }
