@@ -85,8 +85,8 @@ impl BrokerShared {
         Ok(reached.filter(|_| counts_all).and_then(|reached| redis::from_redis_value(reached).ok()))
     }
 
-    /// Sends a batch to everybody who listens. Returns how many the last message reached. In a cluster a node counts its
-    /// own subscriptions alone, so it cannot tell.
+    /// Sends a batch to everybody who listens. Returns how many the last message reached. In a cluster a node counts
+    /// its own subscriptions alone, so it cannot tell.
     pub(crate) async fn send_broadcast(
         &self,
         exchange: &BroadcastExchange,

@@ -90,8 +90,8 @@ pub(crate) fn write<'a>(
     }
 }
 
-/// Whether the types of all keys have to be right before anything is written. A single write needs no check: if it fails,
-/// nothing was done before it. Neither do results alone: to write one again changes nothing.
+/// Whether the types of all keys have to be right before anything is written. A single write needs no check: if it
+/// fails, nothing was done before it. Neither do results alone: to write one again changes nothing.
 fn needs_check(operations: &[Operation<'_>]) -> bool {
     let mut writes = operations.iter().filter(|operation| !matches!(operation, Operation::ForDelivery(_)));
     match writes.next() {

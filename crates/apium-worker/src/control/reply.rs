@@ -23,12 +23,12 @@ pub(crate) struct ReplyTo {
 
 /// A reply that is to be sent.
 #[derive(Debug)]
-pub(crate) struct Reply {
+pub(crate) struct OutgoingReply {
     exchange: String,
     message: Outgoing,
 }
 
-impl Reply {
+impl OutgoingReply {
     /// What this node answers.
     pub(crate) fn new(to: &ReplyTo, node: &str, answer: &Json, clock: &LamportClock) -> Self {
         let message = ControlReply::message(node, answer, to.ticket.as_deref(), clock.forward());
@@ -38,11 +38,11 @@ impl Reply {
 }
 
 /// Sends replies. What cannot be sent is logged and given up: whoever asked does not wait for long.
-pub(crate) async fn send_all(broker: SharedBroker, mut replies: Vec<Reply>) {
+pub(crate) async fn send_all(broker: SharedBroker, mut replies: Vec<OutgoingReply>) {
     let Some(broadcast) = broker.broadcast() else { return };
     replies.sort_by(|a, b| a.exchange.cmp(&b.exchange));
     let mut replies = replies.into_iter().peekable();
-    while let Some(Reply { exchange, message }) = replies.next() {
+    while let Some(OutgoingReply { exchange, message }) = replies.next() {
         let mut batch = vec![message];
         while let Some(same) = replies.next_if(|next| next.exchange == exchange) {
             batch.push(same.message);

@@ -22,7 +22,7 @@ use crate::control::commands::dispatch::answer;
 use crate::control::controlled::{Answer, Controlled};
 use crate::control::mingle::mingle;
 use crate::control::python_error::PythonError;
-use crate::control::reply::{Reply, ReplyTo, send_all};
+use crate::control::reply::{OutgoingReply, ReplyTo, send_all};
 use crate::control::requests::Requests;
 use crate::pipeline::complete::outage::Outage;
 use crate::pool::guard::{Panicked, guarded};
@@ -170,7 +170,7 @@ impl ControlService {
     }
 
     /// Does one request.
-    fn do_one(&self, request: ControlRequest, replies: &mut Vec<Reply>, beside: &mut Beside) {
+    fn do_one(&self, request: ControlRequest, replies: &mut Vec<OutgoingReply>, beside: &mut Beside) {
         let method = request.method.clone();
         let reply_to = request.reply_to.clone().map(|address| ReplyTo { address, ticket: request.ticket.clone() });
         tracing::debug!(method = &*printable_text(&method), replies = reply_to.is_some(), "a control command");
@@ -180,7 +180,7 @@ impl ControlService {
         match (answer, reply_to) {
             (Answer::Nothing, _) | (Answer::Reply(_), None) => {}
             (Answer::Reply(answer), Some(to)) => {
-                replies.push(Reply::new(&to, &controlled.node, &answer, &controlled.clock));
+                replies.push(OutgoingReply::new(&to, &controlled.node, &answer, &controlled.clock));
             }
             (Answer::Later(later), to) => {
                 let controlled = controlled.clone();
@@ -188,7 +188,7 @@ impl ControlService {
                     let answer = AssertUnwindSafe(later).catch_unwind().await;
                     let answer = answer.unwrap_or_else(|panic| crashed(&Panicked::of(&*panic)));
                     let Some(to) = to else { return };
-                    let reply = Reply::new(&to, &controlled.node, &answer, &controlled.clock);
+                    let reply = OutgoingReply::new(&to, &controlled.node, &answer, &controlled.clock);
                     send_all(controlled.records.broker().clone(), vec![reply]).await;
                 }));
             }

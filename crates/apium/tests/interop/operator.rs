@@ -1,5 +1,5 @@
-//! The tools of a Celery operator: `celery inspect`, `celery control` and `celery status`, asked of a Rust worker and of a
-//! Python worker in the same state. Both must answer in the same shape.
+//! The tools of a Celery operator: `celery inspect`, `celery control` and `celery status`, asked of a Rust worker and of
+//! a Python worker in the same state. Both must answer in the same shape.
 
 use std::collections::BTreeSet;
 use std::fmt;

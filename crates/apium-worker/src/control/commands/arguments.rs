@@ -19,9 +19,9 @@ pub(crate) struct Parameters {
 
 /// The arguments of one call.
 #[derive(Debug)]
-pub(crate) struct CommandArguments<'a>(&'a [(String, Json)]);
+pub(crate) struct GivenArguments<'a>(&'a [(String, Json)]);
 
-impl<'a> CommandArguments<'a> {
+impl<'a> GivenArguments<'a> {
     /// Checks that nothing is missing, and that nothing is there that the command does not take.
     ///
     /// # Errors

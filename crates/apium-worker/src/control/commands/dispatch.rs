@@ -8,7 +8,7 @@ use apium_protocol::message::control::ControlRequest;
 use serde::Serialize;
 
 use crate::control::call::ControlCall;
-use crate::control::commands::arguments::CommandArguments;
+use crate::control::commands::arguments::GivenArguments;
 use crate::control::commands::run_commands::reply;
 use crate::control::commands::table::{COMMANDS, find};
 use crate::control::controlled::{Answer, Controlled};
@@ -22,7 +22,7 @@ const LATER_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) fn answer(controlled: &Arc<Controlled>, request: ControlRequest) -> Answer {
     let ControlRequest { method, arguments, .. } = &request;
     let answer = match find(method) {
-        Some(command) => CommandArguments::read(&command.parameters, arguments)
+        Some(command) => GivenArguments::read(&command.parameters, arguments)
             .and_then(|arguments| (command.run)(controlled, &arguments, &request)),
         None => match controlled.own.find(method) {
             Some(own) => {
@@ -72,7 +72,7 @@ pub(crate) fn check_names(own: &OwnControlCommands) -> Result<(), Error> {
 /// All commands, for lists: name, kind, arguments and what each does.
 pub(crate) fn control_commands(
     controlled: &Arc<Controlled>,
-    _: &CommandArguments<'_>,
+    _: &GivenArguments<'_>,
     _: &ControlRequest,
 ) -> Result<Answer, PythonError> {
     #[derive(Serialize)]

@@ -8,14 +8,14 @@ use apium_protocol::json::text::Json;
 use apium_protocol::message::control::ControlRequest;
 use apium_protocol::value::printable::printable;
 
-use crate::control::commands::arguments::CommandArguments;
+use crate::control::commands::arguments::GivenArguments;
 use crate::control::controlled::{Answer, Controlled};
 use crate::control::python_error::{PythonError, error_reply, ok_reply, quoted};
 use crate::limits::time_limit::Limits;
 
 pub(crate) fn rate_limit(
     controlled: &Arc<Controlled>,
-    arguments: &CommandArguments<'_>,
+    arguments: &GivenArguments<'_>,
     _: &ControlRequest,
 ) -> Result<Answer, PythonError> {
     let name = arguments.needed_text("task_name")?;
@@ -60,7 +60,7 @@ fn invalid(text: &str) -> String {
 
 pub(crate) fn time_limit(
     controlled: &Arc<Controlled>,
-    arguments: &CommandArguments<'_>,
+    arguments: &GivenArguments<'_>,
     _: &ControlRequest,
 ) -> Result<Answer, PythonError> {
     let name = arguments.text("task_name")?.unwrap_or_default();

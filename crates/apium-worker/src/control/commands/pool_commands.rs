@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use apium_protocol::message::control::ControlRequest;
 
-use crate::control::commands::arguments::CommandArguments;
+use crate::control::commands::arguments::GivenArguments;
 use crate::control::controlled::{Answer, Controlled};
 use crate::control::python_error::{PythonError, error_reply, ok_reply};
 use crate::pool::kind::PoolKind;
@@ -14,7 +14,7 @@ const MOST: usize = 65_536;
 
 pub(crate) fn grow(
     controlled: &Arc<Controlled>,
-    arguments: &CommandArguments<'_>,
+    arguments: &GivenArguments<'_>,
     _: &ControlRequest,
 ) -> Result<Answer, PythonError> {
     let more = arguments.count("n", 1)?;
@@ -29,7 +29,7 @@ pub(crate) fn grow(
 
 pub(crate) fn shrink(
     controlled: &Arc<Controlled>,
-    arguments: &CommandArguments<'_>,
+    arguments: &GivenArguments<'_>,
     _: &ControlRequest,
 ) -> Result<Answer, PythonError> {
     let fewer = arguments.count("n", 1)?;
@@ -59,17 +59,13 @@ fn check_kind(controlled: &Controlled, method: &str) -> Result<(), PythonError> 
     }
 }
 
-pub(crate) fn restart(
-    _: &Arc<Controlled>,
-    _: &CommandArguments<'_>,
-    _: &ControlRequest,
-) -> Result<Answer, PythonError> {
+pub(crate) fn restart(_: &Arc<Controlled>, _: &GivenArguments<'_>, _: &ControlRequest) -> Result<Answer, PythonError> {
     Err(PythonError::value_error("Pool restarts not enabled"))
 }
 
 pub(crate) fn autoscale(
     _: &Arc<Controlled>,
-    _: &CommandArguments<'_>,
+    _: &GivenArguments<'_>,
     _: &ControlRequest,
 ) -> Result<Answer, PythonError> {
     Err(PythonError::value_error("Autoscale not enabled"))

@@ -7,7 +7,7 @@ use apium_protocol::value::printable::printable_text;
 use apium_transport::broker::topology::{ExchangeType, Queue};
 use serde::Serialize;
 
-use crate::control::commands::arguments::CommandArguments;
+use crate::control::commands::arguments::GivenArguments;
 use crate::control::commands::run_commands::reply;
 use crate::control::consumed_queues::PauseRecord;
 use crate::control::controlled::{Answer, Controlled};
@@ -89,7 +89,7 @@ impl From<Queue> for QueueInfo {
 
 pub(crate) fn active_queues(
     controlled: &Arc<Controlled>,
-    _: &CommandArguments<'_>,
+    _: &GivenArguments<'_>,
     _: &ControlRequest,
 ) -> Result<Answer, PythonError> {
     reply(&controlled.queues.consumed().into_iter().map(QueueInfo::from).collect::<Vec<_>>())
@@ -97,7 +97,7 @@ pub(crate) fn active_queues(
 
 pub(crate) fn add_consumer(
     controlled: &Arc<Controlled>,
-    arguments: &CommandArguments<'_>,
+    arguments: &GivenArguments<'_>,
     _: &ControlRequest,
 ) -> Result<Answer, PythonError> {
     let name = queue_name(arguments)?;
@@ -131,7 +131,7 @@ pub(crate) fn add_consumer(
 
 pub(crate) fn cancel_consumer(
     controlled: &Arc<Controlled>,
-    arguments: &CommandArguments<'_>,
+    arguments: &GivenArguments<'_>,
     _: &ControlRequest,
 ) -> Result<Answer, PythonError> {
     let name = queue_name(arguments)?;
@@ -141,7 +141,7 @@ pub(crate) fn cancel_consumer(
 
 pub(crate) fn pause_queue(
     controlled: &Arc<Controlled>,
-    arguments: &CommandArguments<'_>,
+    arguments: &GivenArguments<'_>,
     _: &ControlRequest,
 ) -> Result<Answer, PythonError> {
     let queue = queue_name(arguments)?;
@@ -170,7 +170,7 @@ pub(crate) fn pause_queue(
 
 pub(crate) fn resume_queue(
     controlled: &Arc<Controlled>,
-    arguments: &CommandArguments<'_>,
+    arguments: &GivenArguments<'_>,
     _: &ControlRequest,
 ) -> Result<Answer, PythonError> {
     let queue = queue_name(arguments)?;
@@ -186,7 +186,7 @@ pub(crate) fn resume_queue(
     })))
 }
 
-fn queue_name(arguments: &CommandArguments<'_>) -> Result<String, PythonError> {
+fn queue_name(arguments: &GivenArguments<'_>) -> Result<String, PythonError> {
     let name = arguments.needed_text("queue")?;
     match name.trim().is_empty() {
         true => Err(PythonError::value_error("the name of the queue is empty")),

@@ -10,7 +10,7 @@ use apium_protocol::value::printable::printable;
 use apium_protocol::value::repr_plain::repr;
 use apium_protocol::value::value::Value;
 
-use crate::control::commands::arguments::CommandArguments;
+use crate::control::commands::arguments::GivenArguments;
 use crate::control::controlled::{Answer, Controlled};
 use crate::control::python_error::{PythonError, ok_reply, quoted, set_repr};
 use crate::runs::revoked::{keys_of, stamp_keys};
@@ -22,7 +22,7 @@ const SHOWN: usize = 10;
 
 pub(crate) fn revoke(
     controlled: &Arc<Controlled>,
-    arguments: &CommandArguments<'_>,
+    arguments: &GivenArguments<'_>,
     request: &ControlRequest,
 ) -> Result<Answer, PythonError> {
     let ids = arguments.texts("task_id")?;
@@ -41,7 +41,7 @@ pub(crate) fn revoke(
 
 pub(crate) fn terminate(
     controlled: &Arc<Controlled>,
-    arguments: &CommandArguments<'_>,
+    arguments: &GivenArguments<'_>,
     request: &ControlRequest,
 ) -> Result<Answer, PythonError> {
     terminate_ids(controlled, &arguments.texts("task_id")?, arguments, request)
@@ -62,7 +62,7 @@ fn revoke_ids(controlled: &Controlled, ids: &[String], request: &ControlRequest)
     controlled.records.revoke(&ids, is_to_write(request));
 }
 
-fn signal(arguments: &CommandArguments<'_>) -> Result<TerminateSignal, PythonError> {
+fn signal(arguments: &GivenArguments<'_>) -> Result<TerminateSignal, PythonError> {
     let signal = arguments.get("signal").map(TerminateSignal::read).transpose().map_err(PythonError::of_repr)?;
     Ok(signal.unwrap_or(TerminateSignal::TERM))
 }
@@ -70,7 +70,7 @@ fn signal(arguments: &CommandArguments<'_>) -> Result<TerminateSignal, PythonErr
 fn terminate_ids(
     controlled: &Controlled,
     ids: &[String],
-    arguments: &CommandArguments<'_>,
+    arguments: &GivenArguments<'_>,
     request: &ControlRequest,
 ) -> Result<Answer, PythonError> {
     let signal = signal(arguments)?;
@@ -94,7 +94,7 @@ fn terminate_ids(
 
 pub(crate) fn by_stamps(
     controlled: &Arc<Controlled>,
-    arguments: &CommandArguments<'_>,
+    arguments: &GivenArguments<'_>,
     request: &ControlRequest,
 ) -> Result<Answer, PythonError> {
     let signal = signal(arguments)?;
@@ -134,7 +134,7 @@ pub(crate) fn by_stamps(
 }
 
 /// The headers with their values: a map, or a list of `header=value`.
-fn headers(arguments: &CommandArguments<'_>) -> Result<Vec<(String, Json)>, PythonError> {
+fn headers(arguments: &GivenArguments<'_>) -> Result<Vec<(String, Json)>, PythonError> {
     let wrong = || PythonError::type_error("headers must be a dict of header to value, or a list of 'header=value'");
     let headers = match arguments.get("headers").map(Json::to_value) {
         Some(Ok(Value::Map(entries))) => {

@@ -9,8 +9,8 @@ use apium_protocol::timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
-use crate::control::commands::arguments::CommandArguments;
-use crate::control::commands::task_info::{ScheduledTask, TaskInfo};
+use crate::control::commands::arguments::GivenArguments;
+use crate::control::commands::task_info::{RunInfo, ScheduledRun};
 use crate::control::controlled::{Answer, Controlled};
 use crate::control::python_error::PythonError;
 
@@ -22,27 +22,27 @@ pub(crate) fn reply<T: Serialize + ?Sized>(value: &T) -> Result<Answer, PythonEr
 
 pub(crate) fn active(
     controlled: &Arc<Controlled>,
-    arguments: &CommandArguments<'_>,
+    arguments: &GivenArguments<'_>,
     _: &ControlRequest,
 ) -> Result<Answer, PythonError> {
     let safe = arguments.is_true("safe");
     let active = controlled.process.runs.active();
-    reply(&active.iter().map(|run| TaskInfo::of_active(run, safe)).collect::<Vec<_>>())
+    reply(&active.iter().map(|run| RunInfo::of_active(run, safe)).collect::<Vec<_>>())
 }
 
 pub(crate) fn reserved(
     controlled: &Arc<Controlled>,
-    _: &CommandArguments<'_>,
+    _: &GivenArguments<'_>,
     _: &ControlRequest,
 ) -> Result<Answer, PythonError> {
     // Cloned under the lock, which every run takes, and written without it.
     let waiting: Vec<_> = controlled.process.run_queue.lock().reserved().cloned().collect();
-    reply(&waiting.iter().map(TaskInfo::of_waiting).collect::<Vec<_>>())
+    reply(&waiting.iter().map(RunInfo::of_waiting).collect::<Vec<_>>())
 }
 
 pub(crate) fn scheduled(
     controlled: &Arc<Controlled>,
-    _: &CommandArguments<'_>,
+    _: &GivenArguments<'_>,
     _: &ControlRequest,
 ) -> Result<Answer, PythonError> {
     let waiting: Vec<_> = {
@@ -51,22 +51,22 @@ pub(crate) fn scheduled(
     };
     let mut waiting: Vec<_> = waiting;
     waiting.sort_by_key(|(eta, _)| *eta);
-    let shown = waiting.iter().map(|(eta, run)| ScheduledTask {
+    let shown = waiting.iter().map(|(eta, run)| ScheduledRun {
         eta: timestamp::format_in(*eta, &TimeZone::UTC),
         priority: 6,
-        request: TaskInfo::of_waiting(run),
+        request: RunInfo::of_waiting(run),
     });
     reply(&shown.collect::<Vec<_>>())
 }
 
 pub(crate) fn query_task(
     controlled: &Arc<Controlled>,
-    arguments: &CommandArguments<'_>,
+    arguments: &GivenArguments<'_>,
     _: &ControlRequest,
 ) -> Result<Answer, PythonError> {
     let ids = arguments.texts("ids")?;
     let is_asked = |id: &str| ids.iter().any(|asked| asked == id);
-    let mut found: BTreeMap<String, (&str, TaskInfo)> = BTreeMap::new();
+    let mut found: BTreeMap<String, (&str, RunInfo)> = BTreeMap::new();
     let (reserved, scheduled): (Vec<_>, Vec<_>) = {
         let runs = controlled.process.run_queue.lock();
         let is_asked =
@@ -77,12 +77,12 @@ pub(crate) fn query_task(
     for (state, runs) in [("reserved", reserved), ("scheduled", scheduled)] {
         for run in runs {
             let id = run.request.id().map(ToString::to_string).unwrap_or_default();
-            found.insert(id, (state, TaskInfo::of_waiting(&run)));
+            found.insert(id, (state, RunInfo::of_waiting(&run)));
         }
     }
     for run in controlled.process.runs.active() {
         if let Some(id) = run.id().filter(|id| is_asked(id.as_str())) {
-            found.insert(id.to_string(), ("active", TaskInfo::of_active(&run, false)));
+            found.insert(id.to_string(), ("active", RunInfo::of_active(&run, false)));
         }
     }
     reply(&found)
@@ -90,7 +90,7 @@ pub(crate) fn query_task(
 
 pub(crate) fn revoked(
     controlled: &Arc<Controlled>,
-    _: &CommandArguments<'_>,
+    _: &GivenArguments<'_>,
     _: &ControlRequest,
 ) -> Result<Answer, PythonError> {
     reply(&controlled.records.revoked_ids())

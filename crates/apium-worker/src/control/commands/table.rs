@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use apium_protocol::message::control::ControlRequest;
 
-use crate::control::commands::arguments::{CommandArguments, Parameters};
+use crate::control::commands::arguments::{GivenArguments, Parameters};
 use crate::control::commands::{
     dispatch, limit_commands, pool_commands, queue_commands, revoke_commands, run_commands, worker_commands,
 };
@@ -12,7 +12,7 @@ use crate::control::controlled::{Answer, Controlled};
 use crate::control::python_error::PythonError;
 
 /// What a command does.
-type Run = fn(&Arc<Controlled>, &CommandArguments<'_>, &ControlRequest) -> Result<Answer, PythonError>;
+type Run = fn(&Arc<Controlled>, &GivenArguments<'_>, &ControlRequest) -> Result<Answer, PythonError>;
 
 /// A command.
 #[derive(Debug)]
@@ -141,7 +141,7 @@ mod tests {
     fn wrong_arguments_are_those_of_python() {
         let error = |name: &str, given: &[&str]| {
             let given: Vec<_> = given.iter().map(|key| ((*key).to_owned(), Json::NULL)).collect();
-            let error = CommandArguments::read(&find(name).unwrap().parameters, &given).unwrap_err();
+            let error = GivenArguments::read(&find(name).unwrap().parameters, &given).unwrap_err();
             error.into_reply().decode::<serde_json::Value>().unwrap()["error"].as_str().unwrap().to_owned()
         };
         assert_eq!(

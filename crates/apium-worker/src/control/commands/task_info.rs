@@ -16,7 +16,7 @@ use crate::runs::slot::ActiveRun;
 
 /// A task as inspections show it.
 #[derive(Debug, Serialize)]
-pub(crate) struct TaskInfo {
+pub(crate) struct RunInfo {
     id: Option<TaskId>,
     name: Arc<str>,
     /// The values, or a text where they are to be shown safely.
@@ -42,7 +42,7 @@ struct Delivery {
     redelivered: bool,
 }
 
-impl TaskInfo {
+impl RunInfo {
     /// A run that goes on; `safe` shows its arguments as text.
     pub(crate) fn of_active(run: &ActiveRun, safe: bool) -> Self {
         let mut info = Self::of(&run.request, &run.task);
@@ -91,11 +91,11 @@ impl TaskInfo {
 
 /// A run that waits for its eta.
 #[derive(Debug, Serialize)]
-pub(crate) struct ScheduledTask {
+pub(crate) struct ScheduledRun {
     pub(crate) eta: String,
     /// The priority of Celery's timer. It is always this one.
     pub(crate) priority: u8,
-    pub(crate) request: TaskInfo,
+    pub(crate) request: RunInfo,
 }
 
 fn seconds(at: Timestamp) -> f64 {

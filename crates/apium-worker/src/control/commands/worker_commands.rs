@@ -12,7 +12,7 @@ use apium_protocol::message::control::ControlRequest;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::control::commands::arguments::CommandArguments;
+use crate::control::commands::arguments::GivenArguments;
 use crate::control::commands::process_facts::memory;
 use crate::control::commands::run_commands::reply;
 use crate::control::commands::stats::Stats;
@@ -23,20 +23,20 @@ use crate::shutdown::kind::StopKind;
 
 type Answered = Result<Answer, PythonError>;
 
-pub(crate) fn ping(_: &Arc<Controlled>, _: &CommandArguments<'_>, _: &ControlRequest) -> Answered {
+pub(crate) fn ping(_: &Arc<Controlled>, _: &GivenArguments<'_>, _: &ControlRequest) -> Answered {
     Ok(Answer::Reply(ok_reply("pong")))
 }
 
-pub(crate) fn clock(controlled: &Arc<Controlled>, _: &CommandArguments<'_>, _: &ControlRequest) -> Answered {
+pub(crate) fn clock(controlled: &Arc<Controlled>, _: &GivenArguments<'_>, _: &ControlRequest) -> Answered {
     reply(&json!({"clock": controlled.clock.value()}))
 }
 
-pub(crate) fn stats(controlled: &Arc<Controlled>, _: &CommandArguments<'_>, _: &ControlRequest) -> Answered {
+pub(crate) fn stats(controlled: &Arc<Controlled>, _: &GivenArguments<'_>, _: &ControlRequest) -> Answered {
     reply(&Stats::of(controlled))
 }
 
 /// Another worker greets: its revoked ids are merged, and it gets those of this one.
-pub(crate) fn hello(controlled: &Arc<Controlled>, arguments: &CommandArguments<'_>, _: &ControlRequest) -> Answered {
+pub(crate) fn hello(controlled: &Arc<Controlled>, arguments: &GivenArguments<'_>, _: &ControlRequest) -> Answered {
     if arguments.needed_text("from_node")? == *controlled.node {
         return Ok(Answer::Reply(Json::NULL));
     }
@@ -51,42 +51,42 @@ pub(crate) fn hello(controlled: &Arc<Controlled>, arguments: &CommandArguments<'
     reply(&Greeting { revoked: controlled.records.revoked_ids(), clock: controlled.clock.forward() })
 }
 
-pub(crate) fn shutdown(controlled: &Arc<Controlled>, _: &CommandArguments<'_>, _: &ControlRequest) -> Answered {
+pub(crate) fn shutdown(controlled: &Arc<Controlled>, _: &GivenArguments<'_>, _: &ControlRequest) -> Answered {
     tracing::warn!("a remote command asks for a warm stop");
     controlled.stop.request(StopKind::Warm);
     Ok(Answer::Nothing)
 }
 
-pub(crate) fn enable_events(controlled: &Arc<Controlled>, _: &CommandArguments<'_>, _: &ControlRequest) -> Answered {
+pub(crate) fn enable_events(controlled: &Arc<Controlled>, _: &GivenArguments<'_>, _: &ControlRequest) -> Answered {
     let text = if controlled.events.enable() { "task events enabled" } else { "task events already enabled" };
     Ok(Answer::Reply(ok_reply(text)))
 }
 
-pub(crate) fn disable_events(controlled: &Arc<Controlled>, _: &CommandArguments<'_>, _: &ControlRequest) -> Answered {
+pub(crate) fn disable_events(controlled: &Arc<Controlled>, _: &GivenArguments<'_>, _: &ControlRequest) -> Answered {
     let text = if controlled.events.disable() { "task events disabled" } else { "task events already disabled" };
     Ok(Answer::Reply(ok_reply(text)))
 }
 
-pub(crate) fn heartbeat(controlled: &Arc<Controlled>, _: &CommandArguments<'_>, _: &ControlRequest) -> Answered {
+pub(crate) fn heartbeat(controlled: &Arc<Controlled>, _: &GivenArguments<'_>, _: &ControlRequest) -> Answered {
     controlled.events.heartbeat();
     Ok(Answer::Reply(Json::NULL))
 }
 
 /// This worker is never a candidate.
-pub(crate) fn election(_: &Arc<Controlled>, _: &CommandArguments<'_>, _: &ControlRequest) -> Answered {
+pub(crate) fn election(_: &Arc<Controlled>, _: &GivenArguments<'_>, _: &ControlRequest) -> Answered {
     Ok(Answer::Reply(Json::NULL))
 }
 
-pub(crate) fn memsample(_: &Arc<Controlled>, _: &CommandArguments<'_>, _: &ControlRequest) -> Answered {
+pub(crate) fn memsample(_: &Arc<Controlled>, _: &GivenArguments<'_>, _: &ControlRequest) -> Answered {
     reply(&memory())
 }
 
-pub(crate) fn memdump(_: &Arc<Controlled>, _: &CommandArguments<'_>, _: &ControlRequest) -> Answered {
+pub(crate) fn memdump(_: &Arc<Controlled>, _: &GivenArguments<'_>, _: &ControlRequest) -> Answered {
     let memory = memory().unwrap_or_else(|| "unknown".to_owned());
     reply(&format!("- rss (sample):\n-    > {memory},\n- rss (end): {memory}.\n"))
 }
 
-pub(crate) fn objgraph(_: &Arc<Controlled>, _: &CommandArguments<'_>, _: &ControlRequest) -> Answered {
+pub(crate) fn objgraph(_: &Arc<Controlled>, _: &GivenArguments<'_>, _: &ControlRequest) -> Answered {
     Err(PythonError::new("ImportError", "Requires the objgraph library"))
 }
 
@@ -108,11 +108,11 @@ fn shown(text: &str) -> Json {
     plain.or_else(|| Json::from_serialize(text).ok()).unwrap_or(Json::NULL)
 }
 
-pub(crate) fn conf(controlled: &Arc<Controlled>, arguments: &CommandArguments<'_>, _: &ControlRequest) -> Answered {
+pub(crate) fn conf(controlled: &Arc<Controlled>, arguments: &GivenArguments<'_>, _: &ControlRequest) -> Answered {
     reply(&settings(controlled, arguments.is_true("with_defaults")))
 }
 
-pub(crate) fn report(controlled: &Arc<Controlled>, _: &CommandArguments<'_>, _: &ControlRequest) -> Answered {
+pub(crate) fn report(controlled: &Arc<Controlled>, _: &GivenArguments<'_>, _: &ControlRequest) -> Answered {
     let publisher = &controlled.process.settler.publisher;
     let results = controlled.process.backends.app().map_or("none".to_owned(), |backend| backend.address().to_string());
     let mut text = format!(
@@ -132,11 +132,7 @@ pub(crate) fn report(controlled: &Arc<Controlled>, _: &CommandArguments<'_>, _: 
 /// Attributes of a task that Celery shows where nobody names any.
 const DEFAULT_ATTRIBUTES: [&str; 3] = ["exchange", "routing_key", "rate_limit"];
 
-pub(crate) fn registered(
-    controlled: &Arc<Controlled>,
-    arguments: &CommandArguments<'_>,
-    _: &ControlRequest,
-) -> Answered {
+pub(crate) fn registered(controlled: &Arc<Controlled>, arguments: &GivenArguments<'_>, _: &ControlRequest) -> Answered {
     let asked = arguments.texts("taskinfoitems")?;
     let attributes: Vec<&str> = match asked.is_empty() {
         true => DEFAULT_ATTRIBUTES.to_vec(),
