@@ -117,16 +117,12 @@ pub(crate) async fn launch(mut app: AppResources, mut options: WorkerOptions) ->
     check_names(&options.control.own)?;
     let queues = ConsumedQueues::new(queues_to_consume(&app.publisher, &options.queues)?);
     let config = app.publisher.config().clone();
-    let counts_crashes = app.publisher.broker().capabilities().counts_crashes;
     let mut spec = ConsumeSpec::new(options.queues.clone(), options.node.to_string());
     spec.prefetch = slots.saturating_mul(options.multiplier.fixed().unwrap_or(1) as usize);
     spec.lease = config.worker_lease;
-    let max_crashes = if counts_crashes { config.worker_max_crashes } else { 0 };
+    let max_crashes = max_crashes(&app.publisher);
     let (broker, clock) = (app.publisher.broker().clone(), app.publisher.clock().clone());
     let observer = observer(&mut app, &options)?;
-    if !counts_crashes && config.worker_max_crashes > 0 {
-        tracing::info!(broker = %broker.address(), "the broker counts no crashes: worker_max_crashes has no effect");
-    }
     let backends = app.backends.all().cloned().collect();
     let faults = Faults::new(clock.clone());
     let health = Arc::new(WorkerHealth::new(broker.clone(), backends, clock.clone(), faults.clone(), {
@@ -212,6 +208,18 @@ pub(crate) async fn launch(mut app: AppResources, mut options: WorkerOptions) ->
         faults,
         process,
     })
+}
+
+/// How often a message may kill its worker, where the broker counts that.
+fn max_crashes(publisher: &Publisher) -> u32 {
+    let (broker, most) = (publisher.broker(), publisher.config().worker_max_crashes);
+    if broker.capabilities().counts_crashes {
+        return most;
+    }
+    if most > 0 {
+        tracing::info!(broker = %broker.address(), "the broker counts no crashes: worker_max_crashes has no effect");
+    }
+    0
 }
 
 /// The observer of the worker, with those who listen to it. It is told that the worker starts.

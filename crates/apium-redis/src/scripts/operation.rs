@@ -103,12 +103,11 @@ fn needs_check(operations: &[Operation<'_>]) -> bool {
 
 impl Operation<'_> {
     fn is_single_write(&self) -> bool {
+        use Operation::{ForgetCrashes, Publish, PushBack, PushFront};
+        let to_one_key = |target: &PublishTarget| !matches!(target, PublishTarget::Delayed { .. });
         match self {
-            Operation::Publish(PublishTarget::List { .. } | PublishTarget::Channel { .. })
-            | Operation::PushFront(..)
-            | Operation::PushBack(..)
-            | Operation::ForgetCrashes(_) => true,
-            _ => false,
+            Publish(target) => to_one_key(target),
+            other => matches!(other, PushFront(..) | PushBack(..) | ForgetCrashes(_)),
         }
     }
 

@@ -48,6 +48,8 @@ fn lives(received: &Value) -> BTreeMap<String, Life> {
         fields.sort();
         lives.entry((*name).to_owned()).or_default().push((event["type"].as_str().unwrap().to_owned(), fields));
     }
+    // In Celery the next run of a task may be received before the last one says that it is retried.
+    lives.iter_mut().filter(|(name, _)| name.contains("retry")).for_each(|(_, life)| life.sort());
     lives
 }
 
