@@ -16,8 +16,8 @@ use serde::Deserialize;
 use crate::control::controlled::Controlled;
 use crate::control::shared_records::greeted_ids;
 
-/// How long replies are merged. Celery waits a second for them.
-const LISTEN: Duration = Duration::from_secs(3);
+/// How long replies are merged, as in Celery.
+const LISTEN: Duration = Duration::from_secs(1);
 
 /// What a worker answers to `hello`.
 #[derive(Debug, Deserialize)]

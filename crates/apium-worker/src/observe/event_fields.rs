@@ -51,9 +51,11 @@ pub(crate) fn of_task(sender: &EventSender, fact: &TaskFact, mut clocks: impl Fn
             let result = shortened(repr_value(value), fact.task.effective.resultrepr_maxsize);
             event("task-succeeded").with("result", result).with("runtime", took.as_secs_f64()).0
         }
-        RunChange::Failed { failure, .. } => failed(event("task-failed"), &failure.to_string(), Some(failure)),
+        RunChange::Failed { failure, .. } => {
+            failed(event("task-failed"), &failure.exception().python_repr(), Some(failure))
+        }
         RunChange::Retried { cause, .. } => {
-            let exception = cause.as_ref().map_or_else(|| "None".to_owned(), ToString::to_string);
+            let exception = cause.as_ref().map_or_else(|| "None".to_owned(), |cause| cause.exception().python_repr());
             failed(event("task-retried"), &exception, cause.as_ref())
         }
         RunChange::Rejected { reason, requeue: false, .. } => {
@@ -71,7 +73,7 @@ pub(crate) fn of_task(sender: &EventSender, fact: &TaskFact, mut clocks: impl Fn
         RunChange::Cancelled { .. } => event("task-cancelled").0,
         RunChange::Panicked(text) => {
             let exception = ExceptionInfo::new("apium", "Panic", &**text);
-            failed(event("task-failed"), &exception.to_string(), Some(&Failure::from_exception(exception.clone())))
+            failed(event("task-failed"), &exception.python_repr(), Some(&Failure::from_exception(exception.clone())))
         }
         // As in Celery nothing is told of these.
         RunChange::Ignored { .. } | RunChange::Replaced { .. } => return Vec::new(),
@@ -105,7 +107,7 @@ fn revoked(event: Fields, how: HowRevoked) -> Event {
 pub(crate) fn of_refused(sender: &EventSender, fact: &RefusedFact, clock: impl FnOnce() -> u64) -> Option<Event> {
     let (id, exception) = (fact.label.id.as_ref()?, fact.exception()?);
     let event = Fields::new(sender, "task-failed", fact.at, clock());
-    Some(event.with("uuid", id.as_str()).with("exception", exception.to_string()).0)
+    Some(event.with("uuid", id.as_str()).with("exception", exception.python_repr()).0)
 }
 
 /// What a worker says of itself.

@@ -19,9 +19,13 @@ pub(crate) fn rate_limit(
     _: &ControlRequest,
 ) -> Result<Answer, PythonError> {
     let name = arguments.needed_text("task_name")?;
-    let text = match arguments.get("rate_limit") {
-        None => String::new(),
-        Some(json) => json.decode::<String>().unwrap_or_else(|_| json.to_utf8()),
+    // Celery switches the limit off for what is false in Python; "0" is not, and has the same effect.
+    let (text, is_off) = match arguments.get("rate_limit") {
+        None => (String::new(), true),
+        Some(json) => match json.decode::<String>() {
+            Ok(text) => (text.clone(), text.is_empty()),
+            Err(_) => (json.to_utf8(), true),
+        },
     };
     let limit = match RateLimit::parse(&text) {
         Ok(limit) => limit,
@@ -42,7 +46,7 @@ pub(crate) fn rate_limit(
         }
         None => {
             tracing::info!(task = &*task.name, "the rate limit of {} is switched off", task.name);
-            "rate limit disabled successfully"
+            if is_off { "rate limit disabled successfully" } else { "new rate limit set successfully" }
         }
     })))
 }
