@@ -208,10 +208,14 @@ impl BrokerShared {
         Ok(Some(BindingTable { kind, bindings }))
     }
 
-    /// Every queue that has a binding, by name: the key of each of its bindings, and the member there.
+    /// Every queue of messages that has a binding, by name: the key of each of its bindings, and the member there. The
+    /// lists of replies to commands are bound too, and are none: each belongs to a caller, and goes with it.
     pub(crate) async fn bound_queues(&self) -> Result<BTreeMap<String, Vec<(String, String)>>> {
         let mut found: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
         for key in self.scan("list the queues", &self.keys.binding_pattern()).await? {
+            if key.ends_with(".pidbox") {
+                continue;
+            }
             let mut command = redis::cmd("SMEMBERS");
             command.arg(&key);
             let members = self.connection.command("list the queues", &command).await?;
