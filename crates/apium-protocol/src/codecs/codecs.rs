@@ -184,6 +184,22 @@ impl Codecs {
         self.encode(value.as_bytes().to_vec(), serializer, None)
     }
 
+    /// Encodes the body of a message, which is JSON, with another serializer, given by name or MIME type, and says so
+    /// in its properties. A message whose body cannot be encoded stays as it is.
+    ///
+    /// # Errors
+    /// As [`encode_body`](Self::encode_body), or if the body is no JSON.
+    pub fn reformat(&self, message: &mut Message, serializer: &str) -> Result<()> {
+        if is_json(serializer) {
+            return Ok(());
+        }
+        let encoded = self.encode_value(&Json::from_bytes(message.body.clone())?, serializer)?;
+        message.body = encoded.bytes;
+        message.properties.content_type = Some(encoded.content_type);
+        message.properties.content_encoding = Some(encoded.content_encoding);
+        Ok(())
+    }
+
     fn encode(&self, json: Vec<u8>, serializer: &str, compression: Option<&str>) -> Result<EncodedBody> {
         let mut encoded = if is_json(serializer) {
             json_body(json.into())

@@ -4,18 +4,14 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde::Serialize;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::json::lenient;
-use crate::json::map_writer::{MapWriter, key, write_list};
 use crate::json::reader::JsonReader;
 use crate::json::text::Json;
-use crate::json::write::{write_f64, write_str};
-use crate::message::control::json_message;
 use crate::message::message::Message;
-
-/// The routing key of a batch of events of tasks.
-pub const BATCH_ROUTING_KEY: &str = "task.multi";
+use crate::message::outgoing_event::{EventHead, EventList, OutgoingEvent};
 
 /// The fields that every event has.
 const COMMON: [&str; 6] = ["hostname", "utcoffset", "pid", "clock", "timestamp", "type"];
@@ -46,6 +42,13 @@ impl Event {
         Self { kind: kind.into(), hostname, timestamp, utcoffset: 0.0, pid: 0, clock: 0, fields: Vec::new() }
     }
 
+    /// With one more field. A value that has no JSON form is null.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl Serialize) -> Self {
+        self.fields.push((name.into(), Json::from_serialize(&value).unwrap_or(Json::NULL)));
+        self
+    }
+
     /// The field of this name, if it is there and not null.
     pub fn field(&self, name: &str) -> Option<&Json> {
         self.fields.iter().find(|(key, _)| key == name).map(|(_, value)| value).filter(|value| !value.is_null())
@@ -72,51 +75,32 @@ impl Event {
         })
     }
 
-    /// Its routing key: the type, with dots (`task.succeeded`).
-    pub fn routing_key(&self) -> String {
-        self.kind.replace('-', ".")
+    /// The same as it is sent.
+    pub fn to_text(&self) -> OutgoingEvent {
+        self.with_fields(OutgoingEvent::new(self.kind.clone(), &self.head(), self.timestamp))
     }
 
-    /// Whether it is of a task, and may be sent in a batch.
-    pub fn is_of_task(&self) -> bool {
-        self.kind.starts_with("task-")
+    fn head(&self) -> EventHead<'_> {
+        EventHead { hostname: &self.hostname, utcoffset: self.utcoffset, pid: self.pid, clock: self.clock }
     }
 
-    /// Writes it as Celery does: the common fields, then its own, then time and type.
-    pub fn write(&self, out: &mut Vec<u8>) {
-        let none = Default::default();
-        let mut map = MapWriter::new(out, &none);
-        map.text(key!("hostname"), Some(&self.hostname));
-        map.with(key!("utcoffset"), |out| write_f64(out, self.utcoffset));
-        map.int(key!("pid"), Some(self.pid.into()));
-        map.int(key!("clock"), Some(i64::try_from(self.clock).unwrap_or(i64::MAX)));
-        map.end();
-        out.pop();
-        for (name, value) in &self.fields {
-            out.extend_from_slice(b", ");
-            write_str(out, name);
-            out.extend_from_slice(b": ");
-            out.extend_from_slice(value.as_bytes());
-        }
-        out.extend_from_slice(b", \"timestamp\": ");
-        write_f64(out, self.timestamp);
-        out.extend_from_slice(b", \"type\": ");
-        write_str(out, &self.kind);
-        out.push(b'}');
+    fn with_fields(&self, text: OutgoingEvent) -> OutgoingEvent {
+        self.fields.iter().fold(text, |text, (name, value)| text.json(name, value))
     }
 
-    /// The message of one event.
-    pub fn to_message(&self) -> Message {
-        let mut body = Vec::with_capacity(256);
-        self.write(&mut body);
-        event_message(body, &self.hostname)
-    }
-
-    /// The message of a batch, for [`BATCH_ROUTING_KEY`].
+    /// The message of these events, for [`BATCH_ROUTING_KEY`](crate::message::outgoing_event::BATCH_ROUTING_KEY).
     pub fn batch_message(events: &[Self], hostname: &str) -> Message {
-        let mut body = Vec::with_capacity(256 * events.len());
-        write_list(&mut body, events, |out, event| event.write(out));
-        event_message(body, hostname)
+        let mut list = EventList::default();
+        for event in events {
+            let text = list.begin(event.kind.clone(), &event.head(), event.timestamp);
+            list.end(event.with_fields(text));
+        }
+        list.take_message(hostname)
+    }
+
+    /// The message of this event alone.
+    pub fn to_message(&self) -> Message {
+        self.to_text().to_message(&self.hostname)
     }
 
     /// Reads the body of a message: one event or a list of them. An event without a type is left out, since nothing can
@@ -165,14 +149,6 @@ impl Event {
         }
         Ok(())
     }
-}
-
-fn event_message(body: Vec<u8>, hostname: &str) -> Message {
-    let mut message = json_message(body.into(), 1);
-    let mut text = Vec::new();
-    write_str(&mut text, hostname);
-    message.headers.extra.insert("hostname".to_owned(), Json::from_checked(text.into()));
-    message
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod envelope_tests;
 pub mod event;
 pub mod headers;
 pub mod message;
+pub mod outgoing_event;
 pub mod properties;
 pub(crate) mod redelivered;
 pub mod signature;

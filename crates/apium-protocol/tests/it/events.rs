@@ -1,6 +1,7 @@
 //! Events of real Celery are read, and written again byte for byte.
 
-use apium_protocol::message::event::{BATCH_ROUTING_KEY, Event};
+use apium_protocol::message::event::Event;
+use apium_protocol::message::outgoing_event::BATCH_ROUTING_KEY;
 use apium_protocol::value::value::Value;
 use bytes::Bytes;
 
@@ -33,7 +34,7 @@ fn every_captured_event_is_read_and_written_again_byte_for_byte() {
             let written = match routing_key == BATCH_ROUTING_KEY {
                 true => Event::batch_message(&events, &events[0].hostname),
                 false => {
-                    assert_eq!(routing_key, events[0].routing_key());
+                    assert_eq!(routing_key, events[0].to_text().routing_key());
                     events[0].to_message()
                 }
             };
