@@ -15,6 +15,8 @@ pub enum ValueKind {
     Rate,
     /// A whole number that fits into a byte, or a word.
     Priority,
+    /// Where the body runs.
+    Isolation,
     /// A whole number.
     Count,
     /// A whole number, or `none` for no limit.
@@ -37,6 +39,7 @@ impl ValueKind {
             Self::Time => "seconds (`90`, `1.5`), or a text: `\"250ms\"`, `\"90s\"`, `\"10m\"`, `\"1h30m\"`",
             Self::Rate => "starts per second (`2.5`), or a text: `\"10/s\"`, `\"100/m\"`, `\"5/h\"`; 0 is no limit",
             Self::Priority => "a whole number from 0 to 255, `\"urgent\"` or `\"background\"`",
+            Self::Isolation => "`\"process\"` or `\"none\"`",
             Self::Count => "a whole number, 0 or more",
             Self::Limit => "a whole number, or `none` for no limit",
             Self::Backoff => "a factor in whole seconds, `true` (1) or `false`",

@@ -65,9 +65,13 @@ macro_rules! options {
         back to its queue."
         attribute(Flag) task(Option<bool>) annotation(bool) resolved(task_acks_on_timeout: bool = true)
         default("true");
-    reject_on_worker_lost "With `acks_late` and a pool of processes: whether the message of a run whose process died goes back to its \
-        queue. It has no effect yet, since there is no such pool. When a worker dies, its messages always go back."
+    reject_on_worker_lost "With `acks_late`: whether a run whose child process died begins again, in another child, until it has \
+        killed as many as `worker_max_crashes` allows. If not, it fails. When a whole worker dies, its messages always go back."
         attribute(Flag) task(Option<bool>) annotation(bool) resolved(task_reject_on_worker_lost: bool = false)
+        default("false");
+    retry_on_worker_lost "Whether a run whose child process died is retried, after `default_retry_delay` and as often as `max_retries` \
+        allows. It comes before `reject_on_worker_lost`."
+        attribute(Flag) task(Option<bool>) annotation(bool) resolved(task_retry_on_worker_lost: bool = false)
         default("false");
 
     // What is stored and logged.
@@ -100,6 +104,10 @@ macro_rules! options {
         default("the app's");
 
     // How it runs.
+    isolation "Where the body runs: `\"process\"` is in a child process of the worker, whatever its pool is. The child may be killed at \
+        any moment, and takes nothing with it but that run."
+        attribute(Isolation) task(Option<Isolation>) annotation(Isolation) effective_only(Isolation = Isolation::None)
+        default("none: in the worker's pool");
     rate_limit "How often the task may start, in each worker: two workers start it twice as often. A run whose turn is more than a \
         second away waits at the broker, where that can delay messages, and holds up no other task."
         attribute(Rate) task(Option<Cow<'static, str>>) annotation(RateText)

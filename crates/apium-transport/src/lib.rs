@@ -15,3 +15,4 @@ pub mod error;
 pub mod health;
 pub mod memory;
 pub mod option_value;
+pub mod raw_options;

@@ -144,6 +144,12 @@ pub trait ResultBackend: Send + Sync + 'static {
     /// Its address. Printing it never shows a secret.
     fn address(&self) -> &Address;
 
+    /// Where the results of this process's calls must be sent: the property `reply_to` of their messages. `None` where
+    /// it does not matter, since results are stored.
+    fn reply_to(&self) -> Option<Arc<str>> {
+        None
+    }
+
     /// Writes records in the given order. A backend with stored results writes each atomically and under
     /// [`may_replace`].
     fn store(&self, records: Vec<ResultRecord>) -> BoxFuture<'_, Result<Vec<StoreResult>>>;

@@ -20,7 +20,8 @@ use crate::error::Result;
 pub struct BroadcastExchange {
     /// Its name, such as `celery.pidbox`.
     pub name: Arc<str>,
-    /// How it routes: to all, by a pattern, or to the mailbox that is bound by the same key.
+    /// How it routes: to all, by a pattern, or to the mailbox that is bound by the same key. Mailboxes are not bound by
+    /// headers.
     pub kind: ExchangeType,
     /// Whether it survives a restart of the broker (AMQP).
     pub durable: bool,

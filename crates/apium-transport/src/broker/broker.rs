@@ -29,7 +29,8 @@ pub struct BrokerCapabilities {
     /// part.
     pub atomic_publish: bool,
     /// Whether it counts the runs of a message whose worker died ([`Acker::mark_started`]), and says with each delivery
-    /// how many there were ([`Delivery::crashes`]). It always delivers the message again: the worker judges.
+    /// how many there were ([`Delivery::crashes`]). It always delivers the message again: the worker judges. A broker
+    /// that cannot be exact rather misses a crash than invents one.
     ///
     /// [`Acker::mark_started`]: crate::broker::settlement::Acker::mark_started
     /// [`Delivery::crashes`]: crate::broker::consumer::Delivery::crashes
@@ -39,6 +40,11 @@ pub struct BrokerCapabilities {
     /// Whether a message without a priority is delivered between the first priority and the last. Otherwise it counts
     /// as one of 0, as in Celery, and calls without a priority are sent with that.
     pub orders_missing_priority: bool,
+    /// Whether a consumer is sent messages before it asks for them, as far as its prefetch allows. They count as
+    /// delivered: what it gives back without having handed it out comes again as redelivered.
+    pub fetches_ahead: bool,
+    /// Whether a queue can be bound by the headers of messages. Without it such a queue is refused.
+    pub headers_exchanges: bool,
 }
 
 impl BrokerCapabilities {
@@ -51,6 +57,8 @@ impl BrokerCapabilities {
         counts_crashes: false,
         priority_order: PriorityOrder::LargerFirst,
         orders_missing_priority: false,
+        fetches_ahead: false,
+        headers_exchanges: false,
     };
 
     /// As what a message without a priority counts with brokers that deliver it before those of 0.

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use apium_protocol::json::text::Json;
+use apium_protocol::value::value::Value;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 
@@ -15,7 +16,7 @@ use crate::error::Result;
 pub enum FleetTopic {
     /// Tasks that are revoked, by id.
     RevokedTasks,
-    /// Stamps whose tasks are revoked. The key is `<header>=<value>`, the value as JSON.
+    /// Stamps whose tasks are revoked, by [`stamp_key`].
     RevokedStamps,
     /// Queues that are paused, by name.
     PausedQueues,
@@ -32,6 +33,23 @@ impl FleetTopic {
             Self::RevokedStamps => "revoked-stamps",
             Self::PausedQueues => "paused",
         }
+    }
+}
+
+/// The key of a stamp: `<header>=<value>`, the value as JSON.
+pub fn stamp_key(header: &str, value: &Json) -> String {
+    // Read and written again, so that two spellings of a value are one.
+    match value.to_value() {
+        Ok(value) => format!("{header}={}", Json::from_value(&value)),
+        Err(_) => format!("{header}={value}"),
+    }
+}
+
+/// The keys of the stamps that a header names: one for each value of a list.
+pub fn stamp_keys(header: &str, values: &Json) -> Vec<String> {
+    match values.to_value() {
+        Ok(Value::List(values)) => values.iter().map(|value| stamp_key(header, &Json::from_value(value))).collect(),
+        _ => vec![stamp_key(header, values)],
     }
 }
 

@@ -1,9 +1,12 @@
 //! A message to be published, and where to.
 
+use std::fmt;
 use std::sync::Arc;
 
 use apium_protocol::message::message::Message;
 use jiff::Timestamp;
+
+use crate::error::Error;
 
 /// One message to publish.
 #[derive(Debug, Clone)]
@@ -35,5 +38,43 @@ impl Outgoing {
     pub fn at(mut self, eta: Option<Timestamp>) -> Self {
         self.eta = eta;
         self
+    }
+}
+
+/// The error of a batch of which some messages were not published: those at the indexes `failed` of `all`. The others
+/// were. `cause` is why the first of them was not. [`unpublished`] reads the indexes back.
+pub fn partly_published(failed: Vec<usize>, all: usize, cause: Error) -> Error {
+    let text = format!("publish {} of {all} messages (the others were published)", failed.len());
+    Error::new(cause.kind(), text).with_source(Unpublished { failed, cause })
+}
+
+/// The indexes in an error made by [`partly_published`]; `None` for any other error.
+pub fn unpublished(error: &Error) -> Option<&[usize]> {
+    let source = std::error::Error::source(error);
+    source.and_then(|source| source.downcast_ref::<Unpublished>()).map(|unpublished| &*unpublished.failed)
+}
+
+/// The cause of a [`partly_published`] error.
+struct Unpublished {
+    failed: Vec<usize>,
+    cause: Error,
+}
+
+impl fmt::Debug for Unpublished {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // There may be thousands of them.
+        f.debug_struct("Unpublished").field("failed", &self.failed.len()).field("cause", &self.cause).finish()
+    }
+}
+
+impl fmt::Display for Unpublished {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the first of them")
+    }
+}
+
+impl std::error::Error for Unpublished {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.cause)
     }
 }

@@ -13,9 +13,15 @@ pub trait QueueAdmin: Send + Sync {
     /// How many messages of `queue` can be delivered now (AMQP: `message-count`).
     fn depth<'a>(&'a self, queue: &'a str) -> BoxFuture<'a, Result<u64>>;
 
-    /// Deletes the messages of `queue` that can be delivered and those that are delayed, not those in flight; returns
-    /// how many there were.
+    /// Deletes the messages of `queue` that can be delivered and those that are [delayed](Self::purges_delayed), not
+    /// those in flight; returns how many there were.
     fn purge<'a>(&'a self, queue: &'a str) -> BoxFuture<'a, Result<u64>>;
+
+    /// Whether [`purge`](Self::purge) deletes what is delayed too. On RabbitMQ such messages wait in queues that all
+    /// share.
+    fn purges_delayed(&self) -> bool {
+        true
+    }
 
     /// Deletes `queue` with its messages and its bindings.
     fn delete<'a>(&'a self, queue: &'a str) -> BoxFuture<'a, Result<()>>;
@@ -34,6 +40,10 @@ pub trait QueueAdmin: Send + Sync {
 pub trait QueuePeek: Send + Sync {
     /// Up to `limit` messages of `queue` that can be delivered now, in the order of delivery.
     fn peek<'a>(&'a self, queue: &'a str, limit: usize) -> BoxFuture<'a, Result<Vec<Outgoing>>>;
+
+    /// Up to `limit` messages of `queue` that wait for their eta, the soonest first, each with its eta. None where the
+    /// broker delays no messages.
+    fn peek_delayed<'a>(&'a self, queue: &'a str, limit: usize) -> BoxFuture<'a, Result<Vec<Outgoing>>>;
 }
 
 /// Lists queues and counts what they hold.

@@ -21,6 +21,8 @@ pub enum Ability {
     QueueCounts,
     /// [`QueueAdmin::consumers`](crate::broker::queue_admin::QueueAdmin::consumers).
     ConsumerCounts,
+    /// [`QueueAdmin::purges_delayed`](crate::broker::queue_admin::QueueAdmin::purges_delayed).
+    PurgeOfDelays,
     /// [`Broker::dead`](crate::broker::broker::Broker::dead).
     DeadSet,
     /// [`Broker::broadcast`](crate::broker::broker::Broker::broadcast).
@@ -45,7 +47,7 @@ pub enum Ability {
 
 impl Ability {
     /// All abilities.
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 18] = [
         Self::Delays,
         Self::AtomicPublish,
         Self::CrashCounts,
@@ -53,6 +55,7 @@ impl Ability {
         Self::QueuePeek,
         Self::QueueCounts,
         Self::ConsumerCounts,
+        Self::PurgeOfDelays,
         Self::DeadSet,
         Self::Broadcast,
         Self::FleetRecords,
@@ -76,6 +79,7 @@ impl Ability {
             Self::QueuePeek => f.queues().messages().is_some(),
             Self::QueueCounts => f.queues().counts().is_some(),
             Self::ConsumerCounts => f.queues().consumers().is_some(),
+            Self::PurgeOfDelays => f.queues().purges_delayed(),
             Self::DeadSet => f.broker.dead().is_some(),
             Self::Broadcast => f.broker.broadcast().is_some(),
             Self::FleetRecords => f.broker.fleet().is_some(),

@@ -90,6 +90,7 @@ macro_rules! conformance_tests {
             a_topic_exchange_routes_by_patterns
             a_fanout_exchange_routes_to_all
             declaring_twice_changes_nothing
+            a_headers_exchange_routes_by_headers_or_is_refused
             an_exchange_keeps_its_type
             a_message_that_goes_nowhere_is_an_error
             what_no_binding_matches_is_dropped
@@ -109,6 +110,7 @@ macro_rules! conformance_tests {
             no_queue_is_starved
             subscribe_adds_a_queue
             unsubscribe_leaves_a_queue
+            a_consumer_without_queues_waits
             subscriptions_are_counted [QueueCounts]
             close_returns_to_the_front
             close_returns_by_priority
@@ -170,8 +172,9 @@ macro_rules! conformance_tests {
             stats_count_everything [QueueCounts]
             stats_count_what_is_delayed [QueueCounts Delays]
             peek_leaves_everything [QueuePeek]
+            peek_shows_what_is_delayed [QueuePeek Delays]
             purge_leaves_what_is_delivered
-            purge_deletes_what_is_delayed [Delays]
+            purge_deletes_what_is_delayed [Delays PurgeOfDelays]
             delete_removes_the_queue
             a_deleted_queue_is_not_listed [QueueCounts]
             a_missing_queue_is_empty

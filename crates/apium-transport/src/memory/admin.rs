@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use jiff::Timestamp;
 
 use crate::broker::consumer::Content;
 use crate::broker::outgoing::Outgoing;
@@ -69,6 +70,20 @@ impl QueuePeek for MemoryBroker {
                 found.map(|q| q.peek(limit).map(|entry| entry.message.clone()).collect()).unwrap_or_default()
             };
             Ok(messages.iter().filter_map(|message| outgoing(message)).collect())
+        })
+    }
+
+    fn peek_delayed<'a>(&'a self, queue: &'a str, limit: usize) -> BoxFuture<'a, Result<Vec<Outgoing>>> {
+        Box::pin(async move {
+            self.check_open("look into the queue")?;
+            let now = self.store.clock.now();
+            let messages: Vec<(Timestamp, Arc<StoredMessage>)> = {
+                let mut namespace = self.store.lock();
+                namespace.promote_due(now);
+                let found = namespace.queues.get(queue).map(|queue| queue.peek_delayed(limit)).unwrap_or_default();
+                found.into_iter().map(|(due, entry)| (due, entry.message.clone())).collect()
+            };
+            Ok(messages.iter().filter_map(|(due, message)| Some(outgoing(message)?.at(Some(*due)))).collect())
         })
     }
 }

@@ -80,6 +80,7 @@ impl MemoryBroker {
 
     fn declare_all(&self, topology: &Topology) -> Result<()> {
         self.check_open("declare queues")?;
+        topology.check_routes_by_key()?;
         let mut namespace = self.store.lock();
         for queue in &topology.queues {
             namespace.exchanges.check(queue)?;
@@ -103,6 +104,8 @@ impl Broker for MemoryBroker {
             counts_crashes: true,
             priority_order: PriorityOrder::LargerFirst,
             orders_missing_priority: true,
+            fetches_ahead: false,
+            headers_exchanges: false,
         }
     }
 

@@ -1,5 +1,7 @@
 //! Administration of queues.
 
+use jiff::Timestamp;
+
 use crate::broker::consumer::ConsumeSpec;
 use crate::broker::queue_admin::QueueStats;
 use crate::broker::topology::{Queue, Topology};
@@ -83,6 +85,27 @@ pub async fn peek_leaves_everything(f: Fixture) {
     assert!(!got[0].redelivered);
     assert!(f.messages().peek("q", 10).await.expect("could not peek").is_empty(), "peek shows what is in flight");
     assert!(f.messages().peek("missing", 10).await.expect("could not peek").is_empty());
+}
+
+/// What waits for its eta is seen, the soonest first and with its eta, until it is due.
+pub async fn peek_shows_what_is_delayed(f: Fixture) {
+    // Brokers keep etas in whole microseconds.
+    let after = |ticks: u32| Timestamp::from_microsecond(f.after(f.tick() * ticks).as_microsecond()).expect("a time");
+    let (near, far, farther) = (after(1), after(TICKS), after(TICKS * 2));
+    let delayed = |name: &str, priority, eta| with_priority("q", name, priority).at(Some(eta));
+    let batch = vec![delayed("farther", 0, farther), delayed("far", 3, far), delayed("near", 0, near), to("q", "m")];
+    f.broker.publish(batch).await.expect("could not publish");
+    f.advance(f.tick());
+    until("the near message is due", async || depth(&f, "q").await == 2).await;
+    for limit in [0, 1, 2, 10] {
+        let seen = f.messages().peek_delayed("q", limit).await.expect("could not peek");
+        let seen: Vec<_> = seen.iter().map(|out| (&*out.message.body, out.eta)).collect();
+        assert_eq!(seen, [(&b"far"[..], Some(far)), (b"farther", Some(farther))][..limit.min(2)]);
+    }
+    let seen = f.messages().peek_delayed("q", 1).await.expect("could not peek");
+    assert_eq!((&*seen[0].exchange, &*seen[0].routing_key), ("", "q"));
+    assert_eq!(seen[0].message, with_priority("q", "far", 3).message);
+    assert!(f.messages().peek_delayed("missing", 10).await.expect("could not peek").is_empty());
 }
 
 /// Purging deletes what can be delivered and leaves what is in flight.

@@ -37,6 +37,8 @@ pub async fn a_step_redelivers_nothing(f: Fixture) {
     send(&f.broker, "q", &numbered("m", 3)).await;
     let mut consumer = f.consumer(&["q"]).await;
     let got = take(&mut consumer, 3).await;
+    // What is sent now is for the other one.
+    consumer.pause().await.expect("could not pause");
     let (_handles, mut other) = another(&f).await;
     for to in steps(&f) {
         f.clock.set(to);

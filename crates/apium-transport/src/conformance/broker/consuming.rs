@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
+use std::future::poll_fn;
 
 use futures_util::FutureExt;
 
@@ -84,17 +85,17 @@ pub async fn prefetch_can_be_changed(f: Fixture) {
     let mut in_flight = take(&mut consumer, 1).await;
     consumer.set_prefetch(3).await.expect("could not set the prefetch");
     in_flight.extend(take(&mut consumer, 2).await);
-    assert!(still_waits(&f, &mut consumer).await, "more than the prefetch came");
+    assert!(still_waits(&f, consumer.next(10)).await, "more than the prefetch came");
     consumer.set_prefetch(2).await.expect("could not set the prefetch");
     ack(&*consumer, &in_flight[..1]).await;
-    assert!(still_waits(&f, &mut consumer).await, "the lower prefetch was not honoured");
+    assert!(still_waits(&f, consumer.next(10)).await, "the lower prefetch was not honoured");
     consumer.set_prefetch(0).await.expect("could not set the prefetch");
     let others = take(&mut consumer, 17).await;
     assert_eq!(names(&others), numbered("m", 20)[3..]);
 }
 
 /// Whether a call of next still waits after the broker has delivered a message of another queue.
-async fn still_waits(f: &Fixture, consumer: &mut Box<dyn Consumer>) -> bool {
+async fn still_waits<T>(f: &Fixture, call: impl Future<Output = T>) -> bool {
     let mut other = f.consumer(&["elsewhere"]).await;
     let elsewhere = async move {
         send(&f.broker, "elsewhere", &["m"]).await;
@@ -104,7 +105,7 @@ async fn still_waits(f: &Fixture, consumer: &mut Box<dyn Consumer>) -> bool {
     };
     tokio::select! {
         biased;
-        _ = consumer.next(10) => false,
+        _ = call => false,
         () = elsewhere => true,
     }
 }
@@ -112,7 +113,7 @@ async fn still_waits(f: &Fixture, consumer: &mut Box<dyn Consumer>) -> bool {
 /// What comes while a consumer pauses is for others, of whatever priority and queue. Then it consumes again.
 pub async fn what_comes_while_a_consumer_pauses_is_for_others(f: Fixture) {
     let mut pausing = f.consumer(&["q", "r"]).await;
-    assert!(still_waits(&f, &mut pausing).await, "a delivery from nowhere");
+    assert!(still_waits(&f, pausing.next(10)).await, "a delivery from nowhere");
     send(&f.broker, "q", &["first"]).await;
     let in_flight = take(&mut pausing, 1).await;
     pausing.pause().await.expect("could not pause");
@@ -326,6 +327,31 @@ pub async fn unsubscribe_leaves_a_queue(f: Fixture) {
     assert_counts(&f, "b", (1, 0, 0)).await;
 }
 
+/// A consumer may be without a queue for a while: it waits and claims nothing, and gets what comes as soon as it reads
+/// a queue again. It is not polled again and again meanwhile.
+pub async fn a_consumer_without_queues_waits(f: Fixture) {
+    const MOST_POLLS: usize = 200;
+    send(&f.broker, "q", &["before"]).await;
+    let mut consumer = f.consumer(&[]).await;
+    for name in ["before", "meanwhile"] {
+        let polls = Cell::new(0);
+        let (count, mut next) = (&polls, consumer.next(10));
+        let waits = poll_fn(move |context| {
+            count.set(count.get() + 1);
+            next.as_mut().poll(context)
+        });
+        assert!(still_waits(&f, waits).await, "a delivery from a queue that is not read");
+        assert!(polls.get() < MOST_POLLS, "it was polled {} times", polls.get());
+        assert_counts(&f, "q", (1, 0, 0)).await;
+        consumer.subscribe("q").await.expect("could not subscribe");
+        let got = take(&mut consumer, 1).await;
+        assert_eq!(names(&got), [name]);
+        ack(&*consumer, &got).await;
+        consumer.unsubscribe("q").await.expect("could not unsubscribe");
+        send(&f.broker, "q", &["meanwhile"]).await;
+    }
+}
+
 /// A queue counts the consumers that subscribed to it.
 pub async fn subscriptions_are_counted(f: Fixture) {
     let mut consumer = f.consumer(&["a"]).await;
@@ -347,7 +373,8 @@ pub async fn close_returns_to_the_front(f: Fixture) {
     let got = take(&mut other, 4).await;
     assert_eq!(names(&got), ["m0", "m2", "m3", "m4"]);
     let redelivered: Vec<_> = got.iter().map(|delivery| delivery.redelivered).collect();
-    assert_eq!(redelivered, [true, true, false, false]);
+    let ahead = f.broker.capabilities().fetches_ahead;
+    assert_eq!(redelivered, [true, true, ahead, ahead]);
 }
 
 /// What closing returns keeps its priority.

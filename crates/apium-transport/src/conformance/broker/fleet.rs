@@ -137,12 +137,12 @@ pub async fn a_hundred_thousand_records_are_kept(f: Fixture) {
         dropped += put(&f, (first..first + 20_000).map(numbered).collect(), limits).await;
     }
     assert_eq!(dropped, 40_000);
-    for n in ALL..ALL + 100 {
+    for n in ALL..ALL + 20 {
         assert_eq!(put(&f, vec![numbered(n)], limits).await, 1);
     }
     let found = list(&f, None, limits).await;
     assert_eq!(found.len(), 60_000);
-    assert_eq!((found[0].key.as_str(), found[59_999].key.as_str()), ("40100", "100099"));
+    assert_eq!((found[0].key.as_str(), found[59_999].key.as_str()), ("40020", "100019"));
     let since = list(&f, Some(found[59_000].at), limits).await;
     assert_eq!(since, found[59_000..]);
     let removed: Vec<String> = found[..30_000].iter().map(|record| record.key.clone()).collect();

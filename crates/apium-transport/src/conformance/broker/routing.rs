@@ -1,5 +1,9 @@
 //! Exchanges and bindings.
 
+use std::collections::BTreeMap;
+
+use apium_protocol::json::text::Json;
+
 use crate::broker::outgoing::Outgoing;
 use crate::broker::topology::{ExchangeType, Queue, Topology};
 use crate::conformance::fixture::Fixture;
@@ -92,6 +96,42 @@ pub async fn declaring_twice_changes_nothing(f: Fixture) {
         publish(&f, vec![through("q", "q", "m")]).await;
     }
     assert_counts(&f, "q", (3, 0, 0)).await;
+}
+
+/// A queue bound by headers gets the messages that have them, whatever their key. A broker that has no such exchanges
+/// says so: it does not route by keys instead.
+pub async fn a_headers_exchange_routes_by_headers_or_is_refused(f: Fixture) {
+    let named = |texts: &[(&str, &str)]| -> BTreeMap<String, Json> {
+        texts.iter().map(|(name, json)| ((*name).to_owned(), Json::from_text(json).expect("it is JSON"))).collect()
+    };
+    let bound = |name: &str, arguments: &[(&str, &str)]| {
+        let mut queue = Queue::new(name).exchange("h", ExchangeType::Headers);
+        queue.binding_arguments = named(arguments);
+        queue
+    };
+    let both = bound("both", &[("format", "\"pdf\""), ("copies", "2")]);
+    let any = bound("any", &[("x-match", "\"any\""), ("format", "\"pdf\""), ("copies", "2")]);
+    let topology = Topology { queues: vec![both, any] };
+    if !f.broker.capabilities().headers_exchanges {
+        let error = f.broker.declare(&topology).await.expect_err("it cannot bind a queue by headers");
+        assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
+        assert!(error.to_string().contains("both"), "{error}");
+        return;
+    }
+    f.broker.declare(&topology).await.expect("could not declare");
+    let with = |name: &str, headers: &[(&str, &str)]| {
+        let mut out = through("h", "a key that nobody binds", name);
+        out.message.headers.extra = named(headers);
+        out
+    };
+    let batch = vec![
+        with("m1", &[("format", "\"pdf\""), ("copies", "2"), ("more", "[1]")]),
+        with("m2", &[("format", "\"pdf\""), ("copies", "1")]),
+        with("m3", &[]),
+    ];
+    publish(&f, batch).await;
+    assert_holds(&f, "both", &["m1"]).await;
+    assert_holds(&f, "any", &["m1", "m2"]).await;
 }
 
 /// An exchange does not change its type.

@@ -43,6 +43,7 @@ pub async fn requeue_wakes_another(f: Fixture) {
     send(&f.broker, "q", &["m"]).await;
     let mut first = f.consumer(&["q"]).await;
     let got = take(&mut first, 1).await;
+    first.pause().await.expect("could not pause");
     let mut second = f.consumer(&["q"]).await;
     let requeue = async {
         tokio::task::yield_now().await;
@@ -111,6 +112,8 @@ pub async fn one_batch_may_mix_dispositions(f: Fixture) {
     let got = receipts(&take(&mut consumer, 4).await);
     let how = [Disposition::Requeue, Disposition::Discard, reason("why"), Disposition::Delay(f.after(f.tick() * 1000))];
     let batch = got.into_iter().zip(how).collect();
+    // A consumer that is sent messages ahead would have the requeued one again.
+    consumer.pause().await.expect("could not pause");
     consumer.acker().reject(batch).await.expect("could not reject");
     assert_counts(&f, "q", (1, 0, 1)).await;
     assert_eq!(names(&take(&mut consumer, 1).await), ["m0"]);

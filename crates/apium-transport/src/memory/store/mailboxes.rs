@@ -7,8 +7,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use crate::broker::broadcast::{Broadcasted, MailboxSpec, Received};
-use crate::broker::topic::topic_matches;
-use crate::broker::topology::ExchangeType;
 
 /// A mailbox that somebody listens to.
 #[derive(Debug)]
@@ -30,12 +28,8 @@ impl MailboxState {
     }
 
     pub(crate) fn matches(&self, exchange: &str, routing_key: &str) -> bool {
-        *self.spec.exchange.name == *exchange
-            && match self.spec.exchange.kind {
-                ExchangeType::Fanout => true,
-                ExchangeType::Direct => *self.spec.binding == *routing_key,
-                ExchangeType::Topic => topic_matches(&self.spec.binding, routing_key),
-            }
+        let MailboxSpec { exchange: own, binding, .. } = &self.spec;
+        *own.name == *exchange && own.kind.routes(binding, routing_key)
     }
 
     pub(crate) fn add(&self, message: Broadcasted) {

@@ -151,6 +151,13 @@ impl StoredQueue {
         self.lanes.iter().flat_map(|lane| lane.entries.iter()).take(limit)
     }
 
+    /// The `limit` delayed messages that are due first, with their etas.
+    pub(crate) fn peek_delayed(&self, limit: usize) -> Vec<(Timestamp, &Entry)> {
+        let mut delayed: Vec<_> = self.delayed.iter().collect();
+        delayed.sort_by_key(|delayed| delayed.rank());
+        delayed.into_iter().take(limit).map(|delayed| (delayed.due, &delayed.entry)).collect()
+    }
+
     /// Empties the queue and returns its messages, to be dropped without the lock.
     pub(crate) fn clear(&mut self) -> Vec<Entry> {
         self.ready = 0;

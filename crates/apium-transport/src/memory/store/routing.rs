@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::broker::topic::topic_matches;
 use crate::broker::topology::{ExchangeType, Queue};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -73,11 +72,7 @@ impl Exchanges {
                 format!("publish to the exchange {exchange:?}: it does not exist; declare a queue on it first"),
             ));
         };
-        let matches = |binding: &Binding| match found.kind {
-            ExchangeType::Direct => binding.key == key,
-            ExchangeType::Topic => topic_matches(&binding.key, key),
-            ExchangeType::Fanout => true,
-        };
+        let matches = |binding: &Binding| found.kind.routes(&binding.key, key);
         let mut queues: Vec<Arc<str>> = Vec::new();
         for binding in found.bindings.iter().filter(|binding| matches(binding)) {
             if !queues.contains(&binding.queue) {
