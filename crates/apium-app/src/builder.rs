@@ -267,6 +267,7 @@ impl AppBuilder {
             return Err(error);
         }
         self.settings.merge(self.config);
+        self.settings.take_foreign().into_iter().for_each(|task| self.tasks.foreign(task));
         let config = Arc::new(self.settings.check()?);
         let accept = Accept::names(config.accept_content.iter().cloned());
         check_codecs(&self.codecs, &accept, &config)?;
@@ -288,6 +289,7 @@ impl AppBuilder {
         let backends = drivers.backends_of_tasks(&registry).await?;
         let publisher = Publisher::new(PublisherParts {
             defaults: defaults(&registry),
+            reply_to: backend.as_ref().and_then(|backend| backend.reply_to()),
             codecs: self.codecs,
             clock: self.clock,
             broker,
@@ -326,6 +328,7 @@ fn check_codecs(codecs: &Codecs, accept: &Accept, config: &Config) -> Result<()>
     };
     codecs.check_accept(accept).map_err(|error| wrong("accept_content", error))?;
     codecs.serializer(&config.task_serializer).map_err(|error| wrong("task_serializer", error))?;
+    codecs.serializer(&config.event_serializer).map_err(|error| wrong("event_serializer", error))?;
     if let Some(name) = &config.task_compression {
         codecs.compression(name).map_err(|error| wrong("task_compression", error))?;
     }

@@ -9,7 +9,7 @@ use apium_protocol::error::Result;
 use apium_protocol::json::text::Json;
 use apium_protocol::result::exception::ExceptionInfo;
 use apium_protocol::value::printable::printable;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A task's failure. Cheap to clone.
 #[derive(Clone)]
@@ -181,6 +181,38 @@ impl Failure {
     }
 }
 
+/// A failure as data. The Rust error of which it was made stays behind.
+#[derive(Serialize, Deserialize)]
+struct FailureData {
+    exc_type: String,
+    exc_message: Vec<Json>,
+    exc_module: Option<String>,
+    /// A text. As JSON, since half a surrogate pair in it must not change the arguments beside it.
+    traceback: Option<Json>,
+    judgement: Option<Judgement>,
+}
+
+impl Serialize for Failure {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let Inner { exception, traceback, judgement, .. } = &*self.0;
+        let ExceptionInfo { exc_type, exc_message, exc_module, .. } = exception.clone();
+        let traceback = traceback.as_ref().and_then(|text| Json::from_serialize(text).ok());
+        let judgement = *judgement;
+        FailureData { exc_type, exc_message, exc_module, traceback, judgement }.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Failure {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let data = FailureData::deserialize(deserializer)?;
+        let FailureData { exc_type, exc_message, exc_module, traceback, judgement } = data;
+        let mut exception = ExceptionInfo::with_args("", &exc_type, exc_message);
+        exception.exc_module = exc_module;
+        let traceback = traceback.and_then(|text| text.decode::<Option<String>>().ok()).flatten();
+        Ok(Self(Arc::new(Inner { exception, traceback, source: None, judgement })))
+    }
+}
+
 impl fmt::Debug for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Failure({})", printable(self))
@@ -195,8 +227,9 @@ impl fmt::Display for Failure {
 
 #[cfg(test)]
 mod tests {
-    use super::Failure;
+    use super::{Failure, Judgement};
     use apium_protocol::json::text::Json;
+    use apium_protocol::result::exception::ExceptionInfo;
 
     #[test]
     fn an_error_keeps_its_type_its_text_and_its_sources() {
@@ -217,6 +250,21 @@ mod tests {
         let with = failure.with_traceback("written by the test");
         assert_eq!(with.traceback(), Some("written by the test"));
         assert!(with.source().is_some() && shared.source().is_some());
+    }
+
+    #[test]
+    fn a_failure_as_data_is_the_same_but_for_the_error_behind_it() {
+        let odd = Json::from_text(r#""\udce9.txt""#).unwrap();
+        let exception = ExceptionInfo::with_args("builtins", "ValueError", vec![odd, Json::NULL]);
+        let judgement = Judgement { expected: true, ..Judgement::default() };
+        let failure = Failure::from_exception(exception).with_traceback("line\nline").judged(judgement);
+        let read: Failure = Json::from_serialize(&failure).unwrap().decode().unwrap();
+        assert_eq!(read.exception(), failure.exception());
+        assert_eq!((read.traceback(), read.judgement()), (Some("line\nline"), Some(judgement)));
+        let text = r#"{"exc_type": "E", "exc_message": ["\udce9"], "traceback": "E: \udce9", "repr": "\udce9"}"#;
+        let read: Failure = Json::from_text(text).unwrap().decode().unwrap();
+        assert_eq!(read.exception().exc_message[0].as_str(), r#""\udce9""#);
+        assert_eq!(read.traceback(), Some("E: \u{fffd}"));
     }
 
     #[test]

@@ -13,7 +13,7 @@ pub use crate::context::extract::FromContext;
 pub use crate::context::request::Request;
 pub use crate::failure::WireErrorEntry;
 pub use crate::options::priority::Priority;
-pub use crate::options::task_options::{Backoff, ErrorMatcher, TaskOptions};
+pub use crate::options::task_options::{Backoff, ErrorMatcher, Isolation, TaskOptions};
 pub use crate::signature::fits::Anything;
 pub use crate::signature::group::Group;
 pub use crate::signature::map::{chunks, map, starmap};

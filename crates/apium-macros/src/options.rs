@@ -121,6 +121,7 @@ impl Options {
                 time.tokens()
             }
             ValueKind::Priority => value::priority(input)?,
+            ValueKind::Isolation => value::isolation(input)?,
             ValueKind::Count => {
                 let number = value::number(input, u32::MAX)? as usize;
                 quote!(#number)

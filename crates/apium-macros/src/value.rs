@@ -142,6 +142,17 @@ pub(crate) fn priority(input: ParseStream<'_>) -> Result<TokenStream> {
     }
 }
 
+/// Reads where a body runs: `= "process"`, `= "none"`.
+pub(crate) fn isolation(input: ParseStream<'_>) -> Result<TokenStream> {
+    let wrong = |span| Error::new(span, "write \"process\" or \"none\" here");
+    let word = text(input).map_err(|e| wrong(e.span()))?;
+    match word.value().as_str() {
+        "process" => Ok(quote!(::apium::__private::Isolation::Process)),
+        "none" => Ok(quote!(::apium::__private::Isolation::None)),
+        _ => Err(wrong(word.span())),
+    }
+}
+
 /// Reads a whole number, or no limit: `= 7`, `= none`.
 pub(crate) fn number_or_none(input: ParseStream<'_>) -> Result<Option<u32>> {
     let ahead = input.fork();

@@ -8,7 +8,7 @@ use crate::config::read::{FromValue, InvalidValue, rate_text};
 use crate::config::value::Value;
 use crate::options::priority::Priority;
 use crate::options::rate_limit::RateLimit;
-use crate::options::task_options::{Backoff, TaskOptions};
+use crate::options::task_options::{Backoff, Isolation, TaskOptions};
 
 /// Options of tasks by name; `"*"` stands for every task.
 #[derive(Debug, Clone, Default)]
@@ -58,6 +58,15 @@ impl FromValue for Backoff {
             _ => Err(InvalidValue::new(value, Self::KIND)),
         }
         .map_err(|wrong| InvalidValue { allowed: Self::KIND.to_owned(), ..wrong })
+    }
+}
+
+impl FromValue for Isolation {
+    const KIND: &'static str = "\"process\" or \"none\"";
+
+    fn from_value(value: &Value) -> Result<Self, InvalidValue> {
+        let read = if let Value::Text(word) = value { Self::of_word(word) } else { None };
+        read.ok_or_else(|| InvalidValue::new(value, Self::KIND))
     }
 }
 

@@ -29,7 +29,7 @@ impl RouteTable {
     pub fn add(&mut self, pattern: &str, options: CallOptions) -> Result<(), String> {
         let regex = match pattern.strip_prefix("re:") {
             Some(regex) => regex.to_owned(),
-            None if pattern.contains(['*', '?', '[']) => glob(pattern),
+            None if pattern.contains(['*', '?', '[']) => glob_regex(pattern),
             None => {
                 self.exact.insert(pattern.to_owned(), options);
                 return Ok(());
@@ -56,7 +56,7 @@ impl RouteTable {
 }
 
 /// A glob as Python's `fnmatch` reads it, as a regular expression.
-fn glob(pattern: &str) -> String {
+pub fn glob_regex(pattern: &str) -> String {
     let mut regex = String::from("(?s)^");
     let mut rest = pattern.chars();
     while let Some(c) = rest.next() {

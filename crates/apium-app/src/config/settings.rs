@@ -11,6 +11,7 @@ use crate::config::read::{FromValue, InvalidValue, nearest};
 use crate::config::table::{Config, SETTINGS, Setting, ShownSetting};
 use crate::config::value::{Origin, Value};
 use crate::error::{Error, ErrorKind, Result};
+use crate::task::foreign::ForeignTask;
 
 /// Settings as they were given. A flag wins over a variable, a variable over a file, a file over the builder, and the
 /// builder over the default, in whatever order they are added. Of two values from the same origin the last one wins.
@@ -18,6 +19,7 @@ use crate::error::{Error, ErrorKind, Result};
 pub struct Settings {
     given: BTreeMap<&'static str, (Value, Origin)>,
     app: AppTable,
+    foreign: Vec<ForeignTask>,
 }
 
 impl Settings {
@@ -54,6 +56,31 @@ impl Settings {
     /// An unknown name, with the nearest that exists. Values are checked by [`check`](Self::check).
     pub fn set(&mut self, name: &str, value: impl Into<Value>) -> Result<()> {
         self.add(name, value.into(), Origin::Builder)
+    }
+
+    /// Adds a setting as a Celery app in Python has it. All others win over it. One that Apium has not, or whose value
+    /// it cannot use, is left out.
+    ///
+    /// # Errors
+    /// Why it is left out.
+    #[doc(hidden)]
+    pub fn set_of_celery(&mut self, name: &str, value: Value) -> Result<()> {
+        let mut alone = Self::new();
+        alone.add(name, value, Origin::CeleryApp)?;
+        alone.check()?;
+        self.merge(alone);
+        Ok(())
+    }
+
+    /// Adds a task of a Celery app in Python.
+    #[doc(hidden)]
+    pub fn add_foreign(&mut self, task: ForeignTask) {
+        self.foreign.push(task);
+    }
+
+    /// The tasks of Celery apps in Python.
+    pub(crate) fn take_foreign(&mut self) -> Vec<ForeignTask> {
+        std::mem::take(&mut self.foreign)
     }
 
     /// Adds a setting of a command line flag; `flag` is the flag as typed.
@@ -145,6 +172,7 @@ impl Settings {
             self.put(name, value, origin);
         }
         self.app.merge(other.app);
+        self.foreign.extend(other.foreign);
     }
 
     fn add(&mut self, name: &str, value: Value, origin: Origin) -> Result<()> {
@@ -296,16 +324,13 @@ pub(crate) const ONLY_CELERYS: &[(&[&str], &str)] = &[
     ),
     (
         &["broker_heartbeat", "broker_heartbeat_checkrate"],
-        "drivers watch their connections by themselves; `worker_lease` says when a silent worker is taken for dead",
+        "drivers watch their connections by themselves; for RabbitMQ the address has `heartbeat`, and elsewhere \
+         `worker_lease` says when a silent worker is taken for dead",
     ),
     (
-        &[
-            "broker_native_delayed_delivery_queue_type",
-            "task_default_queue_type",
-            "task_create_missing_queue_type",
-            "worker_detect_quorum_queues",
-        ],
-        "it is for RabbitMQ, for which there is no driver",
+        &["broker_native_delayed_delivery_queue_type", "worker_detect_quorum_queues"],
+        "it is for RabbitMQ, whose driver has `native_delayed_delivery_queue_type` in `broker_transport_options`, and \
+         needs to detect nothing",
     ),
     (&["beat_*"], "there is no scheduler; Celery's beat can send to the workers"),
     (&["imports", "include"], "tasks are a part of the program, and found when it starts"),
@@ -314,7 +339,6 @@ pub(crate) const ONLY_CELERYS: &[(&[&str], &str)] = &[
         &["control_queue_exclusive", "control_queue_durable", "event_queue_exclusive", "event_queue_durable"],
         "a queue of commands, replies or events belongs to who listens to it, and goes with it",
     ),
-    (&["worker_pool_restarts"], "tasks are a part of the program, so a restarted pool would run the same code"),
     (
         &["result_serializer", "result_compression", "result_accept_content"],
         "results are written as JSON, and all of Celery's forms but pickle are read",
@@ -329,24 +353,17 @@ pub(crate) const ONLY_CELERYS: &[(&[&str], &str)] = &[
         "drivers connect again and repeat what failed by themselves",
     ),
     (&["result_cache_max"], "a result object keeps its result once it has seen it ready"),
-    (&["result_exchange", "result_exchange_type", "result_persistent"], "it is for RPC over AMQP"),
+    (
+        &["result_exchange", "result_exchange_type", "result_persistent"],
+        "it is for `rpc://`, which has `result_persistent` in `result_backend_transport_options` and needs no exchange",
+    ),
     (&["result_failure_expires"], "`result_expires` is for every state"),
     (&["result_chord_retry_interval"], "every result backend counts the parts of a chord; nothing is polled"),
     (&["task_protocol"], "protocol 2 is written, and both are read"),
     (&["task_remote_tracebacks"], "a traceback is text"),
     (&["task_repr_maxlevels"], "three levels are shown, as by default in Celery"),
     (&["task_acks_on_failure_or_timeout"], "`task_acks_on_failure` and `task_acks_on_timeout` are two settings"),
-    (
-        &[
-            "task_retry_on_worker_lost",
-            "worker_max_tasks_per_child",
-            "worker_max_memory_per_child",
-            "worker_pool_*",
-            "worker_proc_alive_timeout",
-            "worker_lost_wait",
-        ],
-        "tasks run on threads and on tokio, and not in child processes",
-    ),
+    (&["worker_pool_putlocks", "worker_pool_start_method"], "a child process is the program itself, started again"),
     (&["security_*"], "messages are not signed"),
     (
         &["worker_log_*", "worker_task_log_*", "worker_redirect_stdouts*", "worker_hijack_root_logger"],
@@ -523,6 +540,7 @@ mod tests {
     fn what_types_cannot_say_is_checked_too() {
         for (name, value, word) in [
             ("task_serializer", Value::from("pickle"), "pickle"),
+            ("event_serializer", Value::from("pickle"), "event_serializer"),
             ("accept_content", Value::from(["json", "pickle"]), "accept_content"),
             ("worker_concurrency", Value::Int(0), "1 or more"),
             ("task_default_delivery_mode", Value::Int(3), "1 or 2"),

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use apium_transport::address::Address;
-use apium_transport::broker::topology::{ExchangeType, Queue};
+use apium_transport::broker::topology::{ExchangeType, Queue, QueueType};
 use apium_transport::option_value::OptionValue;
 use jiff::tz::TimeZone;
 use serde::de::DeserializeOwned;
@@ -138,9 +138,12 @@ settings! {
         task_acks_on_failure: bool = true, "true";
         /// With late ack: whether a run that hit its hard limit is acked.
         task_acks_on_timeout: bool = true, "true";
-        /// With late ack and a pool of processes: whether the message of a run whose process died goes back to its
-        /// queue. It has no effect yet, since there is no such pool. When a worker dies, its messages always go back.
+        /// With late ack: whether a run whose child process died begins again, in another child, until it has killed as
+        /// many as worker_max_crashes allows. If not, it fails. When a whole worker dies, its messages always go back.
         task_reject_on_worker_lost: bool = false, "false";
+        /// Whether a run whose child process died is retried, after default_retry_delay and as often as max_retries
+        /// allows.
+        task_retry_on_worker_lost: bool = false, "false";
         /// The rate limit of tasks that have none.
         task_default_rate_limit: Option<RateLimit> = None, "none";
         /// The wait before a retry that names none, for the whole app (Apium's own). Without it a retry by hand waits
@@ -164,10 +167,14 @@ settings! {
         task_queue_max_priority: Option<u8> = None, "none";
         /// Whether a queue that is not declared is created when it is first used.
         task_create_missing_queues: bool = true, "true";
+        /// The type of queues that are created so, on RabbitMQ: classic or quorum.
+        task_create_missing_queue_type: QueueType = QueueType::Classic, "classic";
         /// The exchange type of queues that are created so; none is that of `task_default_exchange_type`.
         task_create_missing_queue_exchange_type: Option<ExchangeType> = None, "none";
         /// The queue of calls that no route matches.
         task_default_queue: String = "celery".into(), "celery";
+        /// The type of the default queue on RabbitMQ: classic or quorum. It has no effect where `task_queues` is given.
+        task_default_queue_type: QueueType = QueueType::Classic, "classic";
         /// The exchange of the default queue; none is the queue's name.
         task_default_exchange: Option<String> = None, "none";
         /// The exchange type of the default queue.
@@ -225,8 +232,24 @@ settings! {
         /// in Celery, whose default is 4; 0 is without limit.
         worker_prefetch_multiplier: PrefetchMultiplier = PrefetchMultiplier::Auto, "auto";
         /// Where tasks run: async (async fn on the runtime, plain fn on threads), threads (every task on a thread),
-        /// solo (one task at a time).
+        /// processes (every task in a child process; also prefork), solo (one task at a time).
         worker_pool: String = "async".into(), "async";
+        /// How many tasks a child process runs before another one takes its place.
+        worker_max_tasks_per_child: Option<u32> = None, "none";
+        /// How many KiB of memory a child process may have when a task has ended. With more, another one takes its
+        /// place.
+        worker_max_memory_per_child: Option<u32> = None, "none";
+        /// How many async fn a child process runs at once (Apium's own). With more than 1, a child that dies takes
+        /// several runs with it: those that are acked late run again, each in a child of its own, and the others fail.
+        worker_child_concurrency: u32 = 1, "1";
+        /// How long a new child process may take to show that it has started. After that it is killed. It may take any
+        /// time to build its app, or to import it.
+        worker_proc_alive_timeout: Duration = Duration::from_secs(4), "4";
+        /// How long a child process that has closed its channel may take to end before it is killed. Its runs are lost
+        /// only then.
+        worker_lost_wait: Duration = Duration::from_secs(10), "10";
+        /// Whether the command pool_restart replaces the child processes of the pool.
+        worker_pool_restarts: bool = false, "false";
         /// How long a stop lets running tasks go on before it cancels them. With 0, as in Celery, a warm stop (SIGTERM)
         /// waits as long as they take, and a cold one does not wait. Otherwise it bounds both, where Celery bounds the
         /// cold one alone.
@@ -278,8 +301,7 @@ settings! {
         event_queue_ttl: Duration = Duration::from_secs(5), "5";
         /// How long the queue of a receiver outlives it.
         event_queue_expires: Duration = Duration::from_secs(60), "60";
-        /// What a receiver reads beside JSON, in which workers and callers here write events (Celery: the serializer of
-        /// events).
+        /// The serializer of events. Whoever receives them reads JSON too.
         event_serializer: String = "json".into(), "json";
     }
 }
@@ -325,15 +347,19 @@ impl Config {
         if self.worker_concurrency == Some(0) {
             return Err(given.wrong("worker_concurrency", "1 or more"));
         }
+        if self.worker_child_concurrency == 0 {
+            return Err(given.wrong("worker_child_concurrency", "1 or more"));
+        }
         if self.worker_lease < Duration::from_millis(100) {
             return Err(given.wrong("worker_lease", "0.1 s or more"));
         }
         if self.broker_publish_timeout.is_zero() {
             return Err(given.wrong("broker_publish_timeout", "more than zero"));
         }
-        for name in std::iter::once(&self.task_serializer).chain(&self.accept_content) {
+        let serializers = [("task_serializer", &self.task_serializer), ("event_serializer", &self.event_serializer)];
+        let accepted = self.accept_content.iter().map(|name| ("accept_content", name));
+        for (setting, name) in serializers.into_iter().chain(accepted) {
             if name.contains("pickle") {
-                let setting = if *name == self.task_serializer { "task_serializer" } else { "accept_content" };
                 return Err(given.wrong(setting, "any serializer but pickle, whose decoding runs code of the sender"));
             }
         }

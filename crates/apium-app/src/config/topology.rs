@@ -1,6 +1,9 @@
 //! `task_queues`, `task_routes` and the exchange types of the settings.
 
-use apium_transport::broker::topology::{ExchangeType, Queue};
+use std::collections::BTreeMap;
+
+use apium_protocol::json::text::Json;
+use apium_transport::broker::topology::{ExchangeType, Queue, QueueType};
 
 use crate::config::read::{FromValue, InvalidValue};
 use crate::config::route_table::RouteTable;
@@ -8,19 +11,38 @@ use crate::config::value::Value;
 
 /// The type of an exchange, by its AMQP name.
 impl FromValue for ExchangeType {
-    const KIND: &'static str = "\"direct\", \"topic\" or \"fanout\"";
+    const KIND: &'static str = "\"direct\", \"topic\", \"fanout\" or \"headers\"";
 
     fn from_value(value: &Value) -> Result<Self, InvalidValue> {
-        match value {
-            Value::Text(text) if text == "direct" => Ok(Self::Direct),
-            Value::Text(text) if text == "topic" => Ok(Self::Topic),
-            Value::Text(text) if text == "fanout" => Ok(Self::Fanout),
-            other => Err(InvalidValue::new(other, Self::KIND)),
-        }
+        let kind = match value {
+            Value::Text(text) => Self::named(text),
+            _ => None,
+        };
+        kind.ok_or_else(|| InvalidValue::new(value, Self::KIND))
     }
 }
 
-const QUEUE_OPTIONS: &[&str] = &["exchange", "exchange_type", "routing_key", "max_priority", "durable"];
+/// The type of a queue of RabbitMQ.
+impl FromValue for QueueType {
+    const KIND: &'static str = "\"classic\" or \"quorum\"";
+
+    fn from_value(value: &Value) -> Result<Self, InvalidValue> {
+        let kind = match value {
+            Value::Text(text) => Self::named(text),
+            _ => None,
+        };
+        kind.ok_or_else(|| InvalidValue::new(value, Self::KIND))
+    }
+}
+
+const QUEUE_OPTIONS: &[&str] =
+    &["exchange", "exchange_type", "routing_key", "max_priority", "durable", "queue_arguments", "binding_arguments"];
+
+/// Arguments of AMQP: any values by name.
+fn arguments(value: &Value) -> Result<BTreeMap<String, Json>, InvalidValue> {
+    let Value::Table(entries) = value else { return Err(InvalidValue::new(value, "a table of arguments")) };
+    Ok(entries.iter().map(|(name, value)| (name.clone(), Json::from(serde_json::Value::from(value)))).collect())
+}
 
 fn queue(name: &str, value: &Value) -> Result<Queue, InvalidValue> {
     let mut queue = Queue::new(name);
@@ -32,6 +54,8 @@ fn queue(name: &str, value: &Value) -> Result<Queue, InvalidValue> {
             "routing_key" => String::from_value(value).map(|key| queue.routing_key = key),
             "max_priority" => Option::from_value(value).map(|max| queue.max_priority = max),
             "durable" => bool::from_value(value).map(|durable| queue.durable = durable),
+            "queue_arguments" => arguments(value).map(|arguments| queue.arguments = arguments),
+            "binding_arguments" => arguments(value).map(|arguments| queue.binding_arguments = arguments),
             _ => Err(InvalidValue { path: String::new(), ..InvalidValue::unknown_entry(option, QUEUE_OPTIONS) }),
         };
         read.map_err(|wrong| wrong.inside(option))?;
@@ -42,7 +66,7 @@ fn queue(name: &str, value: &Value) -> Result<Queue, InvalidValue> {
 /// Queues in the order given: names, or tables of options by name.
 impl FromValue for Vec<Queue> {
     const KIND: &'static str =
-        "a list of queue names, or tables (exchange, exchange_type, routing_key, max_priority) by name";
+        "a list of queue names, or tables (exchange, exchange_type, routing_key, queue_arguments, …) by name";
 
     fn from_value(value: &Value) -> Result<Self, InvalidValue> {
         match value {
@@ -101,6 +125,18 @@ mod tests {
         let expected =
             Queue::new("media").exchange("media", ExchangeType::Topic).routing_key("media.#").max_priority(10);
         assert_eq!(queues, [expected]);
+        let match_any = Value::Table(vec![("x-match".into(), "any".into()), ("copies".into(), Value::Int(2))]);
+        let limited = Value::Table(vec![("x-message-ttl".into(), Value::Int(60_000))]);
+        let options = Value::Table(vec![
+            ("exchange_type".into(), "headers".into()),
+            ("queue_arguments".into(), limited),
+            ("binding_arguments".into(), match_any),
+        ]);
+        let queues = Vec::<Queue>::from_value(&Value::Table(vec![("reports".into(), options)])).unwrap();
+        assert_eq!(queues[0].exchange_type, ExchangeType::Headers);
+        assert_eq!(queues[0].arguments["x-message-ttl"].as_str(), "60000");
+        let bound: Vec<_> = queues[0].binding_arguments.iter().map(|(name, json)| (&**name, json.as_str())).collect();
+        assert_eq!(bound, [("copies", "2"), ("x-match", "\"any\"")]);
         let bad = Value::Table(vec![("q".into(), Value::Table(vec![("exchange_type".into(), "ring".into())]))]);
         assert_eq!(Vec::<Queue>::from_value(&bad).unwrap_err().path, "q.exchange_type");
     }

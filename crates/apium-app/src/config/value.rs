@@ -59,6 +59,22 @@ impl Value {
     }
 }
 
+impl From<&Value> for serde_json::Value {
+    fn from(value: &Value) -> Self {
+        match value {
+            Value::None => Self::Null,
+            Value::Bool(value) => Self::Bool(*value),
+            Value::Int(value) => Self::from(*value),
+            Value::Float(value) => Self::from(*value),
+            Value::Text(text) => Self::String(text.clone()),
+            Value::List(items) => Self::Array(items.iter().map(Self::from).collect()),
+            Value::Table(entries) => {
+                Self::Object(entries.iter().map(|(name, value)| (name.clone(), value.into())).collect())
+            }
+        }
+    }
+}
+
 impl From<toml::Value> for Value {
     fn from(value: toml::Value) -> Self {
         match value {
@@ -159,6 +175,8 @@ impl<T: Into<Value>, const N: usize> From<[T; N]> for Value {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Origin {
+    /// A Celery app in Python, whose tasks a worker runs.
+    CeleryApp,
     /// The builder of the app.
     Builder,
     /// A TOML file.
@@ -173,10 +191,11 @@ impl Origin {
     /// Which origin wins: the larger.
     pub(crate) fn rank(&self) -> u8 {
         match self {
-            Self::Builder => 0,
-            Self::File(_) => 1,
-            Self::Variable(_) => 2,
-            Self::Flag(_) => 3,
+            Self::CeleryApp => 0,
+            Self::Builder => 1,
+            Self::File(_) => 2,
+            Self::Variable(_) => 3,
+            Self::Flag(_) => 4,
         }
     }
 
@@ -189,6 +208,7 @@ impl Origin {
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::CeleryApp => f.write_str("the Celery app"),
             Self::Builder => f.write_str("the app's builder"),
             Self::File(path) => write!(f, "the file {path}"),
             Self::Variable(name) => write!(f, "the environment variable {name}"),

@@ -8,7 +8,7 @@ use apium_protocol::error::with_causes;
 use apium_protocol::json::text::Json;
 use apium_protocol::message::signature::Signature;
 use apium_protocol::message::task_id::TaskId;
-use apium_protocol::result::document::ResultTuple;
+use apium_protocol::result::document::{ResultDocument, ResultTuple};
 use apium_protocol::result::state::State;
 use apium_protocol::value::printable::printable_text;
 use apium_transport::backend::backend::{ResultRecord, RunVersion, SharedBackend};
@@ -18,6 +18,7 @@ use tokio::runtime::Handle;
 use crate::context::additions::Additions;
 use crate::context::blocking_scope::BlockingScope;
 use crate::context::deferred::Deferred;
+use crate::context::handed_over::HandedOver;
 use crate::context::limit_signal::LimitSignal;
 use crate::context::request::Request;
 use crate::context::result_document::{ResultUpdate, other_task_document, result_document};
@@ -49,6 +50,7 @@ struct Inner {
     runtime: Option<Handle>,
     children: Mutex<Vec<ResultTuple>>,
     additions: Additions,
+    handed_over: Mutex<Option<HandedOver>>,
     aborted: AtomicBool,
     last_abort_check: Mutex<Option<Instant>>,
 }
@@ -104,6 +106,7 @@ impl Ctx {
             runtime: Handle::try_current().ok(),
             children: Mutex::default(),
             additions: Additions::default(),
+            handed_over: Mutex::default(),
             aborted: AtomicBool::new(false),
             last_abort_check: Mutex::default(),
         }))
@@ -140,6 +143,7 @@ impl Ctx {
             runtime: Handle::try_current().ok(),
             children: Mutex::default(),
             additions: Additions::default(),
+            handed_over: Mutex::default(),
             aborted: AtomicBool::new(false),
             last_abort_check: Mutex::default(),
         }))
@@ -463,6 +467,45 @@ impl Ctx {
     #[doc(hidden)]
     pub fn unsent_additions(&self) -> Vec<TaskId> {
         self.0.additions.unsent()
+    }
+
+    /// Notes that the chord of this run may wait for parts that a child process has added and not sent.
+    #[doc(hidden)]
+    pub fn note_unsent(&self, added: &[TaskId]) {
+        added.iter().for_each(|added| self.0.additions.begin(added));
+    }
+
+    /// Notes what a child process has left to the worker.
+    #[doc(hidden)]
+    pub fn hand_over(&self, handed: HandedOver) {
+        *self.0.handed_over.lock().unwrap_or_else(PoisonError::into_inner) = Some(handed);
+    }
+
+    /// What a child process has left to the worker; `None` where it has done nothing of what follows.
+    #[doc(hidden)]
+    pub fn handed_over(&self) -> Option<HandedOver> {
+        self.0.handed_over.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Stores a result document that a child process has made, as a state of this run if it is of its task.
+    ///
+    /// # Errors
+    /// As [`update_state`](Self::update_state).
+    #[doc(hidden)]
+    pub async fn store_document(&self, document: ResultDocument) -> Result<()> {
+        let policy = self.needed_publisher()?.config().result_policy();
+        let is_own = self.request().id() == Some(&document.task_id);
+        let mut record = ResultRecord::new(document).kept_for(policy.ttl);
+        if is_own {
+            record = record.by(self.0.run).replying_to(self.request().properties.reply_to.clone());
+        }
+        self.store(record).await
+    }
+
+    /// The version of this run, which a result backend compares; `None` in eager mode.
+    #[doc(hidden)]
+    pub fn run_version(&self) -> Option<RunVersion> {
+        self.0.run
     }
 
     /// The results of what this run has sent so far.

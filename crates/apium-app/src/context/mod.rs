@@ -6,6 +6,7 @@ pub mod context;
 pub mod current;
 pub mod deferred;
 pub mod extract;
+pub mod handed_over;
 pub mod limit_signal;
 pub mod request;
 pub mod result_document;

@@ -1,5 +1,6 @@
 //! The request: what a task knows about its execution (Celery: `Task.request`).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,9 @@ use apium_protocol::message::properties::Properties;
 use apium_protocol::message::signature::Signature;
 use apium_protocol::message::task_id::TaskId;
 use apium_protocol::timestamp;
+use bytes::Bytes;
 use jiff::Timestamp;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::Result;
 use crate::failure::Failure;
@@ -39,6 +42,8 @@ pub struct Request {
     pub utc: bool,
     /// The time limits in force, where a worker runs it.
     limits: Option<TimeLimit>,
+    /// The body of the message, where it is not decoded here: that of a foreign task.
+    raw_body: Option<Bytes>,
 }
 
 /// Where a message came from.
@@ -61,7 +66,8 @@ macro_rules! retry_request {
     ({ $($name:ident [$($doc:tt)+] ($type:ty) $argument:tt $value:tt;)+ }) => {
         /// What a task asks for when it wants to be run again. Everything that is `None` is taken from the request and
         /// the task.
-        #[derive(Debug, Clone, Default)]
+        #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+        #[serde(default)]
         #[non_exhaustive]
         pub struct RetryRequest {
             /// The error that caused it. It is stored with RETRY, or with FAILURE when no retry is left.
@@ -71,6 +77,7 @@ macro_rules! retry_request {
             /// The earliest instant of the next run. It replaces `countdown`.
             pub eta: Option<Timestamp>,
             /// A limit of retries instead of the task's `max_retries`; `Some(None)` is no limit.
+            #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
             pub max_retries: Option<Option<u32>>,
             /// Other positional arguments.
             pub args: Option<Vec<Json>>,
@@ -88,6 +95,11 @@ macro_rules! retry_request {
 }
 apium_options::options! { retry => retry_request }
 
+/// A value that is there, null included.
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> std::result::Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
 impl Request {
     /// The request of a function that is called without a message: `called_directly` is true, and all else is empty.
     pub fn direct() -> Self {
@@ -101,6 +113,7 @@ impl Request {
             called_directly: true,
             utc: true,
             limits: None,
+            raw_body: None,
         }
     }
 
@@ -139,7 +152,7 @@ impl Request {
     /// The positional arguments as one JSON list.
     pub fn args_json(&self) -> Json {
         // A list of JSON texts always has a JSON text.
-        Json::from_serialize(&self.body.args).unwrap_or_default()
+        Json::from_serialize(&self.shown_body().args).unwrap_or_default()
     }
 
     /// The keyword arguments as one JSON map.
@@ -150,7 +163,18 @@ impl Request {
                 serializer.collect_map(self.0.iter().map(|(key, value)| (key, value)))
             }
         }
-        Json::from_serialize(&Pairs(&self.body.kwargs)).unwrap_or_default()
+        Json::from_serialize(&Pairs(&self.shown_body().kwargs)).unwrap_or_default()
+    }
+
+    /// The body as lists and documents show it. One that is left to a child is read where it is plain JSON.
+    fn shown_body(&self) -> Cow<'_, Body> {
+        let is_json = self.properties.content_type.as_deref() == Some("application/json");
+        match &self.raw_body {
+            Some(raw) if is_json && self.headers.compression.is_none() => {
+                Cow::Owned(Body::from_json(raw).unwrap_or_default())
+            }
+            _ => Cow::Borrowed(&self.body),
+        }
     }
 
     /// Retries so far, 0 for the first run.
@@ -215,6 +239,20 @@ impl Request {
     /// When it expires. A text without an offset is read as UTC. `None` also for a text that is not a time.
     pub fn expires(&self) -> Option<Timestamp> {
         self.headers.expires.as_deref().and_then(|text| timestamp::parse(text).ok())
+    }
+
+    /// The same request, whose body is left to the child that runs it.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_raw_body(mut self, body: Bytes) -> Self {
+        self.raw_body = Some(body);
+        self
+    }
+
+    /// The body of the message, where it is left to the child that runs it.
+    #[doc(hidden)]
+    pub fn raw_body(&self) -> Option<&Bytes> {
+        self.raw_body.as_ref()
     }
 
     /// The same request with the time limits that are in force for its run.

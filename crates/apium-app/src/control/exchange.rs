@@ -1,7 +1,6 @@
 //! The exchange of one command: the request is broadcast, and the replies come to a mailbox that exists for them alone.
 
 use apium_protocol::error::with_causes;
-use apium_protocol::json::text::Json;
 use apium_protocol::message::control::{ControlNames, ControlReply, ControlRequest, ReplyAddress};
 use apium_protocol::message::message::Message;
 use apium_protocol::value::printable::printable_text;
@@ -96,13 +95,7 @@ impl<'a> Exchange<'a> {
         let (config, now) = (self.app.config(), self.app.clock().now());
         let expires = now.as_microsecond() as f64 / 1e6 + to.timeout.as_secs_f64();
         let mut message = request.to_message(self.app.lamport_clock().forward(), expires);
-        if config.task_serializer != "json" {
-            let body = Json::from_bytes(message.body)?;
-            let encoded = self.app.codecs().encode_value(&body, &config.task_serializer)?;
-            message.body = encoded.bytes;
-            message.properties.content_type = Some(encoded.content_type);
-            message.properties.content_encoding = Some(encoded.content_encoding);
-        }
+        self.app.codecs().reformat(&mut message, &config.task_serializer)?;
         Ok(message)
     }
 

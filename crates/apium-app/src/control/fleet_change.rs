@@ -5,6 +5,7 @@ use apium_protocol::json::text::Json;
 use apium_transport::broker::fleet::{FleetLimits, FleetRecord, FleetTopic};
 
 use crate::app::app::App;
+use crate::config::table::Config;
 use crate::error::{Error, ErrorKind, Result};
 
 /// How many records are written at once.
@@ -33,7 +34,7 @@ impl FleetChange {
         };
         match self {
             Self::Put(topic, records) => {
-                let (now, limits) = (app.clock().now(), limits_of(app, topic));
+                let (now, limits) = (app.clock().now(), fleet_limits(app.config(), topic));
                 let mut dropped = 0;
                 for batch in records.chunks(BATCH) {
                     let record = |(key, value): &(String, Json)| FleetRecord::new(key.clone(), value.clone(), now);
@@ -54,9 +55,9 @@ impl FleetChange {
 }
 
 /// How much of a topic is kept: revokes by the settings, paused queues until they are resumed.
-pub(crate) fn limits_of(app: &App, topic: FleetTopic) -> FleetLimits {
+pub fn fleet_limits(config: &Config, topic: FleetTopic) -> FleetLimits {
     match topic {
         FleetTopic::PausedQueues => FleetLimits::new(MOST_PAUSED, None),
-        _ => FleetLimits::new(app.config().worker_revokes_max, Some(app.config().worker_revoke_expires)),
+        _ => FleetLimits::new(config.worker_revokes_max, Some(config.worker_revoke_expires)),
     }
 }

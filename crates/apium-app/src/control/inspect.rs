@@ -96,7 +96,8 @@ impl Inspect {
         self.question("reserved", Ok(CommandArguments::new()), TaskInfo::read_list)
     }
 
-    /// The tasks that wait in workers for their eta or countdown.
+    /// The tasks that wait for their eta or countdown, the soonest first. Workers of Apium leave them at the broker,
+    /// where they wait for all workers of a queue: each of these answers with up to 100 of each queue.
     pub fn scheduled(&self) -> RemoteCommand<Vec<ScheduledTask>> {
         self.question("scheduled", Ok(CommandArguments::new()), ScheduledTask::read_list)
     }

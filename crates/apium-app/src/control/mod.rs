@@ -5,7 +5,7 @@ pub mod command;
 pub mod control;
 pub(crate) mod exchange;
 pub(crate) mod fields;
-pub(crate) mod fleet_change;
+pub mod fleet_change;
 pub mod inspect;
 pub mod pause;
 pub mod queue_info;

@@ -5,9 +5,10 @@ use apium_transport::broker::fleet::{FleetRecord, FleetTopic};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::control::addressing::Addressing;
 use crate::control::command::{CommandArguments, RemoteCommand};
 use crate::control::control::Control;
-use crate::control::fleet_change::{FleetChange, limits_of};
+use crate::control::fleet_change::{FleetChange, fleet_limits};
 use crate::control::replies::confirmation;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -25,20 +26,23 @@ pub struct PausedQueue {
     pub since: Timestamp,
 }
 
-/// What is stored of a paused queue.
-#[derive(Debug, Default, Serialize, Deserialize)]
+/// What is stored of a paused queue: the value of its record.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-struct PauseRecord {
-    by: String,
-    reason: String,
+pub struct PauseRecord {
+    /// Who paused it, such as `gen4711@host`.
+    pub by: String,
+    /// Why; may be empty.
+    pub reason: String,
 }
 
 impl Control {
     /// Pauses a queue: workers take no more messages from it, also workers that start later, until it is
     /// [resumed](Self::resume_queue). What was claimed runs on. `reason` is shown to whoever asks why.
     ///
-    /// It holds for all workers of Apium, so a destination only says who replies. On a broker that keeps no records for
-    /// workers, those that start later do not know of it. Celery has no such command: its workers answer with an error.
+    /// It holds for all workers of Apium: a destination and a pattern are not looked at. On a broker that keeps no
+    /// records for workers, those that start later do not know of it. Celery has no such command: its workers answer
+    /// with an error.
     pub fn pause_queue(&self, queue: &str, reason: &str) -> RemoteCommand<String> {
         self.change_pause(queue, || {
             let by = self.app.publisher().origin().to_string();
@@ -49,7 +53,7 @@ impl Control {
         })
     }
 
-    /// Lets workers take messages from a queue again.
+    /// Lets all workers take messages from a queue again.
     pub fn resume_queue(&self, queue: &str) -> RemoteCommand<String> {
         self.change_pause(queue, || {
             let arguments = CommandArguments::new().with("queue", queue)?;
@@ -70,7 +74,8 @@ impl Control {
             Ok((method, arguments, change)) => (method, Ok(arguments), Some(change)),
             Err(error) => ("pause_queue", Err(error), None),
         };
-        RemoteCommand::new(&self.app, &self.to, method, arguments, confirmation).after_change(change)
+        let everybody = Addressing { destination: Vec::new(), pattern: None, ..self.to.clone() };
+        RemoteCommand::new(&self.app, &everybody, method, arguments, confirmation).after_change(change)
     }
 
     /// The queues that are paused, the oldest first. It asks the broker, not the workers; a broker that keeps no
@@ -82,7 +87,7 @@ impl Control {
         let app = &self.app;
         let Some(fleet) = app.broker().fleet() else { return Ok(Vec::new()) };
         let (at, topic) = (app.broker().address(), FleetTopic::PausedQueues);
-        let records = app.ask(at, || fleet.list(topic, None, limits_of(app, topic))).await;
+        let records = app.ask(at, || fleet.list(topic, None, fleet_limits(app.config(), topic))).await;
         let records = records.map_err(|error| {
             Error::new(ErrorKind::Publish, format!("list paused queues of {at}")).with_source(error)
         })?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use apium_protocol::json::text::Json;
-use apium_transport::broker::fleet::FleetTopic;
+use apium_transport::broker::fleet::{FleetTopic, stamp_keys};
 
 use crate::app::app::App;
 use crate::control::addressing::Addressing;
@@ -129,12 +129,8 @@ impl Revoke {
     }
 
     fn command(self) -> RemoteCommand<String> {
-        let change = self.to.is_everybody().then(|| self.change()).transpose();
+        let change = if self.to.is_everybody() { self.change() } else { None };
         let requests = self.check().and_then(|()| self.requests());
-        let (change, requests) = match (change, requests) {
-            (Ok(change), requests) => (change.flatten(), requests),
-            (Err(error), requests) => (None, requests.and(Err(error))),
-        };
         let method = match self.subject {
             Subject::Stamps(_) => "revoke_by_stamped_headers",
             _ => "revoke",
@@ -179,14 +175,14 @@ impl Revoke {
     }
 
     /// What workers that start later are told.
-    fn change(&self) -> Result<Option<FleetChange>> {
+    fn change(&self) -> Option<FleetChange> {
         let (topic, keys) = match &self.subject {
             Subject::Task(id) => (FleetTopic::RevokedTasks, vec![id.clone()]),
             Subject::Tasks(ids) => (FleetTopic::RevokedTasks, ids.clone()),
-            Subject::Stamps(stamps) => (FleetTopic::RevokedStamps, stamp_keys(stamps)?),
+            Subject::Stamps(stamps) => (FleetTopic::RevokedStamps, keys_of(stamps)),
         };
         let records: Vec<_> = keys.into_iter().map(|key| (key, Json::NULL)).collect();
-        Ok((!records.is_empty()).then_some(FleetChange::Put(topic, records)))
+        (!records.is_empty()).then_some(FleetChange::Put(topic, records))
     }
 }
 
@@ -198,17 +194,9 @@ impl fmt::Debug for Revoke {
     }
 }
 
-/// A key for each value of each header: `<header>=<value>`, the value as JSON.
-fn stamp_keys(stamps: &[(String, Json)]) -> Result<Vec<String>> {
-    let mut keys = Vec::new();
-    for (header, values) in stamps {
-        let values: Vec<Json> = match values.as_str().starts_with('[') {
-            true => values.decode()?,
-            false => vec![values.clone()],
-        };
-        keys.extend(values.iter().map(|value| format!("{header}={value}")));
-    }
-    Ok(keys)
+/// A key for each value of each header.
+fn keys_of(stamps: &[(String, Json)]) -> Vec<String> {
+    stamps.iter().flat_map(|(header, values)| stamp_keys(header, values)).collect()
 }
 
 #[cfg(test)]
@@ -220,6 +208,6 @@ mod tests {
         let stamps = [("batch", r#"["b1", "b2"]"#), ("n", "7"), ("none", "[]")];
         let stamps: Vec<_> =
             stamps.iter().map(|(name, json)| ((*name).to_owned(), Json::from_text(json).unwrap())).collect();
-        assert_eq!(stamp_keys(&stamps).unwrap(), [r#"batch="b1""#, r#"batch="b2""#, "n=7"]);
+        assert_eq!(keys_of(&stamps), [r#"batch="b1""#, r#"batch="b2""#, "n=7"]);
     }
 }

@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use apium_protocol::json::text::Json;
 use apium_protocol::message::event::Event;
+use apium_protocol::message::outgoing_event::OutgoingEvent;
 use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::context::context::Ctx;
 use crate::context::deferred::Deferred;
 use crate::error::{Error, ErrorKind, Result};
+use crate::observe::event_sender::EventSender;
 
 /// An event of a task's own, before it has a time of the logical clock.
 #[derive(Debug, Clone)]
@@ -21,6 +23,14 @@ pub struct CustomEvent {
     pub at: Timestamp,
     /// The task's id, and what the task gave.
     pub fields: Vec<(std::borrow::Cow<'static, str>, Json)>,
+}
+
+impl CustomEvent {
+    /// The event as it is sent, at a time of the logical clock of `sender`.
+    pub fn into_text(self, sender: &EventSender, clock: u64) -> OutgoingEvent {
+        let event = sender.event(self.kind, self.at, clock);
+        self.fields.iter().fold(event, |event, (name, value)| event.json(name, value))
+    }
 }
 
 /// Takes the events of the tasks of a worker, which sends them together with its own.
@@ -58,8 +68,7 @@ impl Ctx {
                 return Ok(());
             }
             let sender = publisher.events().of_node(ctx.shared_request().hostname.clone());
-            let mut sent = sender.event(event.kind, event.at, sender.lamport().forward());
-            sent.fields = event.fields;
+            let sent = event.into_text(&sender, sender.lamport().forward());
             let failed = || Error::new(ErrorKind::Publish, "send an event of a task");
             let limit = publisher.config().broker_publish_timeout;
             let done = tokio::time::timeout(limit, sender.send_singly(&[sent])).await;

@@ -3,11 +3,9 @@
 use std::time::Duration;
 
 use apium_protocol::error::with_causes;
-use apium_protocol::json::text::Json;
-use apium_protocol::message::event::Event;
+use apium_protocol::message::outgoing_event::OutgoingEvent;
 use apium_transport::broker::outgoing::Outgoing;
 use jiff::Timestamp;
-use serde::Serialize;
 
 use crate::observe::event_sender::EventSender;
 
@@ -18,28 +16,28 @@ pub(crate) fn sent_event(
     outgoing: &Outgoing,
     queue: Option<&str>,
     now: Timestamp,
-) -> Option<Event> {
+) -> Option<OutgoingEvent> {
     let headers = &outgoing.message.headers;
     let (id, task) = (headers.id.as_ref()?, headers.task.as_deref()?);
-    let mut event = sender.event("task-sent", now, sender.lamport().forward());
-    let mut add = |name: &'static str, value: &dyn erased::FieldValue| event.fields.push((name.into(), value.json()));
-    add("uuid", &id.as_str());
-    add("root_id", &headers.root_id.as_ref().map(|id| id.as_str()));
-    add("parent_id", &headers.parent_id.as_ref().map(|id| id.as_str()));
-    add("name", &task);
-    add("args", &headers.argsrepr);
-    add("kwargs", &headers.kwargsrepr);
-    add("retries", &headers.retries);
-    add("eta", &headers.eta);
-    add("expires", &headers.expires);
-    add("queue", &queue);
-    add("exchange", &&*outgoing.exchange);
-    add("routing_key", &&*outgoing.routing_key);
+    let event = sender.event("task-sent", now, sender.lamport().forward());
+    let event = event
+        .text("uuid", id.as_str())
+        .text_or_null("root_id", headers.root_id.as_ref().map(|id| id.as_str()))
+        .text_or_null("parent_id", headers.parent_id.as_ref().map(|id| id.as_str()))
+        .text("name", task)
+        .text_or_null("args", headers.argsrepr.as_deref())
+        .text_or_null("kwargs", headers.kwargsrepr.as_deref())
+        .int("retries", headers.retries.into())
+        .text_or_null("eta", headers.eta.as_deref())
+        .text_or_null("expires", headers.expires.as_deref())
+        .text_or_null("queue", queue)
+        .text("exchange", &outgoing.exchange)
+        .text("routing_key", &outgoing.routing_key);
     Some(event)
 }
 
 /// Sends the events, within `limit`. They are not worth the failure of a call: an error is logged.
-pub(crate) async fn send(sender: &EventSender, events: Vec<Event>, limit: Duration) {
+pub(crate) async fn send(sender: &EventSender, events: Vec<OutgoingEvent>, limit: Duration) {
     match tokio::time::timeout(limit, sender.send_singly(&events)).await {
         Ok(Ok(_)) => {}
         Ok(Err(error)) => {
@@ -49,21 +47,5 @@ pub(crate) async fn send(sender: &EventSender, events: Vec<Event>, limit: Durati
             events = events.len(),
             "could not send events of messages that were published: the broker does not answer"
         ),
-    }
-}
-
-mod erased {
-    use super::{Json, Serialize};
-
-    /// A value of a field.
-    pub(super) trait FieldValue {
-        fn json(&self) -> Json;
-    }
-
-    impl<T: Serialize> FieldValue for T {
-        fn json(&self) -> Json {
-            // Texts and numbers always have a JSON text.
-            Json::from_serialize(self).unwrap_or(Json::NULL)
-        }
     }
 }

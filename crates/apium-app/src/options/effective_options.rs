@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::rate_limit::RateLimit;
-use crate::options::task_options::{Backoff, TaskOptions};
+use crate::options::task_options::{Backoff, Isolation, TaskOptions};
 
 macro_rules! effective_options {
     (

@@ -55,6 +55,27 @@ pub enum Backoff {
     Exponential(u32),
 }
 
+/// Where the body of a task runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Isolation {
+    /// In the pool of its worker.
+    None,
+    /// In a child process of its worker.
+    Process,
+}
+
+impl Isolation {
+    /// What this word means.
+    pub fn of_word(word: &str) -> Option<Self> {
+        match word {
+            "none" => Some(Self::None),
+            "process" => Some(Self::Process),
+            _ => None,
+        }
+    }
+}
+
 macro_rules! task_options {
     ({ $($name:ident [$($doc:tt)+] ($type:ty);)+ }) => {
         /// The options of a task as it declares them. Where one is `None` or an empty list, the setting counts, else

@@ -8,3 +8,4 @@ pub mod producer;
 pub mod publisher;
 mod reports;
 pub mod router;
+mod unsent;

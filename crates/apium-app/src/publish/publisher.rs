@@ -26,6 +26,7 @@ use crate::publish::layer::{PublishNext, SharedPublishLayer};
 use crate::publish::policy::PublishPolicy;
 use crate::publish::reports::Reports;
 use crate::publish::router::Router;
+use crate::publish::unsent::Unsent;
 
 /// How many messages are published at once, at most.
 pub(crate) const MAX_BATCH: usize = 2_000;
@@ -74,6 +75,8 @@ pub(crate) struct PublisherParts {
     pub(crate) observers: AppObservers,
     /// What calls take from their task, by the name and the aliases of the task.
     pub(crate) defaults: HashMap<Arc<str>, SendDefaults>,
+    /// Where the result backend wants results for this process; where it does not matter, an id is made.
+    pub(crate) reply_to: Option<Arc<str>>,
 }
 
 /// Publishes messages. Cheap to clone; all clones are the same publisher.
@@ -92,16 +95,17 @@ struct Inner {
 
 impl Publisher {
     /// A publisher.
-    pub(crate) fn new(parts: PublisherParts) -> Self {
+    pub(crate) fn new(mut parts: PublisherParts) -> Self {
         let host = gethostname::gethostname();
         let origin: Arc<str> = format!("gen{}@{}", std::process::id(), host.to_string_lossy()).into();
-        let events = EventSender::new(parts.broker.clone(), &parts.config.event_exchange, origin.clone());
+        let events = EventSender::new(parts.broker.clone(), &parts.config, parts.codecs.clone(), origin.clone());
+        let reply_to = parts.reply_to.take().unwrap_or_else(|| uuid::Uuid::new_v4().to_string().into());
         Self(Arc::new(Inner {
             reports: Reports { events, observers: parts.observers.clone(), counter: OnceLock::new() },
             zone: parts.config.zone(),
             parts,
             origin,
-            reply_to: uuid::Uuid::new_v4().to_string().into(),
+            reply_to,
             declared: RwLock::default(),
             owner: OnceLock::new(),
         }))
@@ -142,7 +146,7 @@ impl Publisher {
         &self.0.origin
     }
 
-    /// The property `reply_to` of its messages: an id for each app and process.
+    /// The property `reply_to` of its messages: an id for each app and process, or where its result backend listens.
     pub fn reply_to(&self) -> &Arc<str> {
         &self.0.reply_to
     }
@@ -206,7 +210,8 @@ impl Publisher {
     /// # Errors
     /// [`ErrorKind::Publish`] when a layer refuses a message: then nothing is published. The same when the broker
     /// cannot be reached within the time and the retries, or refuses the messages. A broker that publishes atomically
-    /// has published nothing then. Another one may have published a part of the batch, and the error says so.
+    /// has published nothing then. Another one may have published a part of the batch, and the error says so. What such
+    /// a broker says it has is not sent again by a retry.
     pub async fn publish(&self, batch: Vec<Outgoing>) -> Result<()> {
         self.publish_under(batch, PublishPolicy::of(self.config())).await
     }
@@ -228,7 +233,8 @@ impl Publisher {
         let count = batch.len();
         let broker = self.broker().address();
         let span = self.reports().begin(&batch);
-        let published = policy.run(broker, || self.publish_once(&batch)).instrument(span).await;
+        let unsent = Unsent::new(&batch);
+        let published = policy.run(broker, || self.publish_unsent(&unsent)).instrument(span).await;
         let published = published.map_err(|error| {
             let messages = if count == 1 { "the message".to_owned() } else { format!("{count} messages") };
             let may_be_partial = count > 1 && !self.broker().capabilities().atomic_publish;
@@ -237,6 +243,12 @@ impl Publisher {
         });
         self.report(&batch, &published).await;
         published
+    }
+
+    /// Tries once to publish what is not published yet.
+    async fn publish_unsent(&self, unsent: &Unsent<'_>) -> TransportResult<()> {
+        let attempt = unsent.next();
+        self.publish_once(attempt.messages()).await.inspect_err(|error| unsent.failed(&attempt, error))
     }
 
     /// Tries once: declares the queues that are missing, and sends the batch, inside the layers.

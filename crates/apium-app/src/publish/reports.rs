@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use apium_protocol::message::event::Event;
+use apium_protocol::message::outgoing_event::OutgoingEvent;
 use apium_protocol::value::printable::printable_text;
 use apium_transport::broker::outgoing::Outgoing;
 use tracing::{Level, Span};
@@ -58,7 +58,7 @@ impl Publisher {
 
     /// The events `task-sent` of messages.
     #[doc(hidden)]
-    pub fn sent_events(&self, batch: &[Outgoing]) -> Vec<Event> {
+    pub fn sent_events(&self, batch: &[Outgoing]) -> Vec<OutgoingEvent> {
         let now = self.clock().now();
         let event = |outgoing: &Outgoing| {
             let queue = self.router().queue_for(&outgoing.exchange, &outgoing.routing_key);

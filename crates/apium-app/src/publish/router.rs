@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use apium_transport::broker::topology::{ExchangeType, Queue};
+use apium_transport::broker::topology::{ExchangeType, Queue, QueueType};
 
 use crate::config::route_table::RouteTable;
 use crate::config::table::Config;
@@ -69,7 +69,8 @@ pub struct Router {
     /// Queues that nothing declares, created when they are first named.
     missing: RwLock<HashMap<Arc<str>, Destination>>,
     create_missing: bool,
-    missing_type: ExchangeType,
+    missing_exchange: ExchangeType,
+    missing_type: QueueType,
     max_priority: Option<u8>,
     default: Destination,
 }
@@ -94,7 +95,10 @@ impl Router {
             declared,
             missing: RwLock::default(),
             create_missing: config.task_create_missing_queues,
-            missing_type: config.task_create_missing_queue_exchange_type.unwrap_or(config.task_default_exchange_type),
+            missing_type: config.task_create_missing_queue_type,
+            missing_exchange: config
+                .task_create_missing_queue_exchange_type
+                .unwrap_or(config.task_default_exchange_type),
             max_priority: config.task_queue_max_priority,
             default: destination(default_queue),
         };
@@ -185,8 +189,8 @@ impl Router {
     }
 
     fn missing_queue(&self, name: &str) -> Queue {
-        let mut queue = Queue::new(name);
-        queue.exchange_type = self.missing_type;
+        let mut queue = Queue::new(name).queue_type(self.missing_type);
+        queue.exchange_type = self.missing_exchange;
         queue.max_priority = self.max_priority;
         queue
     }
@@ -218,7 +222,7 @@ impl Router {
 
 fn default_queue(config: &Config) -> Queue {
     let name = &config.task_default_queue;
-    let mut queue = Queue::new(name);
+    let mut queue = Queue::new(name).queue_type(config.task_default_queue_type);
     queue.exchange.clone_from(config.task_default_exchange.as_ref().unwrap_or(name));
     queue.exchange_type = config.task_default_exchange_type;
     queue.routing_key.clone_from(config.task_default_routing_key.as_ref().unwrap_or(name));
@@ -331,6 +335,28 @@ mod tests {
             settings.add_toml(toml, "test").unwrap();
             assert!(settings.check().unwrap_err().to_string().contains("empty"));
         }
+    }
+
+    #[test]
+    fn feature_6_04_the_default_queue_and_missing_queues_have_types() {
+        let kind_of = |toml: &str, name: &str| {
+            let queue = router(toml).queue_to_consume(name).unwrap();
+            queue.arguments.get("x-queue-type").map(|kind| kind.as_str().to_owned())
+        };
+        let quorum = Some(r#""quorum""#.to_owned());
+        for (toml, of_default, of_missing) in [
+            ("", None, None),
+            ("task_default_queue_type = 'quorum'", quorum.clone(), None),
+            ("task_create_missing_queue_type = 'quorum'", None, quorum.clone()),
+            ("task_default_queue_type = 'classic'", None, None),
+            ("task_default_queue_type = 'quorum'\ntask_queues = ['celery', 'new']", None, None),
+        ] {
+            assert_eq!((kind_of(toml, "celery"), kind_of(toml, "new")), (of_default, of_missing), "{toml}");
+        }
+        let mut settings = Settings::new();
+        settings.add_toml("task_default_queue_type = 'stream'", "test").unwrap();
+        let error = settings.check().unwrap_err().to_string();
+        assert!(error.contains("classic") && error.contains("stream"), "{error}");
     }
 
     #[test]

@@ -4,6 +4,7 @@ pub mod arguments;
 pub mod binding;
 pub mod class;
 pub mod definition;
+pub mod foreign;
 pub mod into_arguments;
 pub mod read_arguments;
 pub mod registered;

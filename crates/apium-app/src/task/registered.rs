@@ -16,6 +16,7 @@ use crate::failure::{Failure, Judgement};
 use crate::options::effective_options::{EffectiveOptions, TaskDefaults};
 use crate::options::task_options::{ErrorMatcher, TaskOptions};
 use crate::task::arguments::ParameterList;
+use crate::task::foreign::ForeignTask;
 use crate::task_error::TaskResult;
 
 /// A task as an app holds it.
@@ -52,6 +53,11 @@ pub enum TaskBody {
     Async(Arc<dyn Fn(Ctx) -> BoxFuture<'static, TaskResult<Json>> + Send + Sync>),
     /// Runs on the worker's own threads.
     Blocking(Arc<dyn Fn(Ctx) -> TaskResult<Json> + Send + Sync>),
+    /// Runs in a child process that has loaded it from a program of another language.
+    Foreign {
+        /// Its parameters, where a worker may call it as an errback.
+        called_with: Option<ParameterList>,
+    },
 }
 
 /// A hook without types.
@@ -122,9 +128,24 @@ impl RegisteredTask {
         Ok(self)
     }
 
-    /// Whether the function is a plain `fn`, run on the worker's threads.
+    /// Whether the function is a plain `fn`, run on the worker's threads, or a foreign one. Either has its place for
+    /// itself.
     pub fn is_blocking(&self) -> bool {
-        matches!(self.runner, TaskBody::Blocking(_))
+        matches!(self.runner, TaskBody::Blocking(_) | TaskBody::Foreign { .. })
+    }
+
+    /// Whether its body is in a program of another language.
+    pub fn is_foreign(&self) -> bool {
+        matches!(self.runner, TaskBody::Foreign { .. })
+    }
+
+    /// Its parameters, where a worker may call it as an errback, with the request, the exception and the traceback. As
+    /// in Celery it is no task that has a context.
+    pub fn called_with(&self) -> Option<&ParameterList> {
+        match &self.runner {
+            TaskBody::Foreign { called_with } => called_with.as_ref(),
+            TaskBody::Async(_) | TaskBody::Blocking(_) => (!self.takes_ctx).then_some(&self.parameters),
+        }
     }
 
     /// What the options say about a failure: what they said where the body ran, else what they say about its error
@@ -156,6 +177,27 @@ impl RegisteredTask {
             );
             false
         })
+    }
+}
+
+/// A foreign task takes any arguments, as far as the worker knows.
+const ANY_ARGUMENTS: ParameterList = ParameterList { function: "task", named: &[], var_args: true, var_kwargs: true };
+
+impl From<ForeignTask> for RegisteredTask {
+    fn from(task: ForeignTask) -> Self {
+        Self {
+            name: task.name.into(),
+            aliases: Vec::new(),
+            parameters: ANY_ARGUMENTS,
+            options: task.options,
+            effective: EffectiveOptions::default(),
+            hooks: HookSet::default(),
+            needs: Vec::new(),
+            // A soft limit reaches it as a signal.
+            takes_ctx: true,
+            runner: TaskBody::Foreign { called_with: task.called_with },
+            location: task.location,
+        }
     }
 }
 

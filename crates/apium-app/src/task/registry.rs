@@ -9,6 +9,7 @@ use crate::options::effective_options::TaskDefaults;
 use crate::options::task_options::TaskOptions;
 use crate::task::class::{Task, registered};
 use crate::task::definition::{TaskDef, TaskEntry};
+use crate::task::foreign::ForeignTask;
 use crate::task::registered::RegisteredTask;
 
 /// The tasks of an app by name and alias.
@@ -58,6 +59,11 @@ impl RegistryBuilder {
     /// Adds a task class.
     pub fn task<T: Task>(&mut self, task: T) {
         self.tasks.push(registered(task));
+    }
+
+    /// Adds a task whose body is in a program of another language.
+    pub fn foreign(&mut self, task: ForeignTask) {
+        self.tasks.push(task.into());
     }
 
     /// Resolves the options of every task. `annotations` returns what `task_annotations` has for a name.

@@ -43,6 +43,8 @@ async fn the_error_for_a_soft_limit_above_the_hard_one_names_the_task() {
 async fn the_error_for_an_unknown_codec_names_the_setting_or_the_task() {
     let text = error(kit::builder().setting("task_serializer", "jason")).await;
     assert!(text.contains("task_serializer") && text.contains("jason"), "{text}");
+    let text = error(kit::builder().setting("event_serializer", "jason")).await;
+    assert!(text.contains("event_serializer") && text.contains("jason"), "{text}");
     let text = error(kit::builder().setting("task_compression", "rar")).await;
     assert!(text.contains("task_compression"), "{text}");
     let text = error(kit::builder().setting("accept_content", ["json", "jason"])).await;

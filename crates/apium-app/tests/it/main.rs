@@ -5,7 +5,6 @@
 mod building;
 mod calling;
 mod canvas;
-mod compile_fail;
 mod context;
 mod control;
 mod errors;

@@ -18,7 +18,7 @@ use apium_transport::backend::backend::SharedBackend;
 use apium_transport::broker::broker::{Broker, BrokerCapabilities, SharedBroker};
 use apium_transport::broker::consumer::{ConsumeSpec, Consumer};
 use apium_transport::broker::dead_set::DeadSet;
-use apium_transport::broker::outgoing::Outgoing;
+use apium_transport::broker::outgoing::{Outgoing, partly_published};
 use apium_transport::broker::queue_admin::QueueAdmin;
 use apium_transport::broker::topology::Topology;
 use apium_transport::driver::{Driver, DriverOptions};
@@ -34,6 +34,8 @@ enum Answer {
     Refuse,
     Full,
     Never,
+    /// It takes all but the messages at these indexes.
+    AllBut(&'static [usize]),
 }
 
 /// A broker with scripted answers. After them it takes everything.
@@ -42,6 +44,8 @@ struct Scripted {
     answers: Mutex<VecDeque<Answer>>,
     always: Option<Answer>,
     tries: AtomicUsize,
+    /// The ids of the messages of each try.
+    tried: Mutex<Vec<Vec<String>>>,
     atomic: bool,
 }
 
@@ -57,8 +61,10 @@ impl Broker for Scripted {
     fn declare<'a>(&'a self, _topology: &'a Topology) -> BoxFuture<'a, Result<()>> {
         Box::pin(async { Ok(()) })
     }
-    fn publish(&self, _batch: Vec<Outgoing>) -> BoxFuture<'_, Result<()>> {
+    fn publish(&self, batch: Vec<Outgoing>) -> BoxFuture<'_, Result<()>> {
         self.tries.fetch_add(1, Ordering::SeqCst);
+        let id = |outgoing: &Outgoing| outgoing.message.headers.id.as_ref().unwrap().as_str().to_owned();
+        self.tried.lock().unwrap().push(batch.iter().map(id).collect());
         let answer = self.answers.lock().unwrap().pop_front().or(self.always);
         Box::pin(async move {
             match answer {
@@ -66,6 +72,10 @@ impl Broker for Scripted {
                 Some(Answer::Refuse) => Err(TransportError::new(TransportKind::Connection, "connect: refused")),
                 Some(Answer::Full) => Err(TransportError::new(TransportKind::Refused, "write: the store is full")),
                 Some(Answer::Never) => std::future::pending().await,
+                Some(Answer::AllBut(failed)) => {
+                    let lost = TransportError::new(TransportKind::Connection, "publish: the connection is lost");
+                    Err(partly_published(failed.to_vec(), batch.len(), lost))
+                }
             }
         })
     }
@@ -118,6 +128,7 @@ async fn scripted_with(
         answers: Mutex::new(answers.iter().copied().collect()),
         always,
         tries: AtomicUsize::new(0),
+        tried: Mutex::new(Vec::new()),
         atomic,
     });
     let builder = AppBuilder::new("proj", vec![Arc::new(ScriptedDriver(broker.clone()))]).autodiscover(false);
@@ -180,6 +191,16 @@ async fn a_policy_without_a_limit_is_tried_until_the_broker_answers() {
     let (app, broker) = scripted(&[Answer::Refuse], None, |builder| builder.setting("task_publish_retry", false)).await;
     refused(&Add::s(1, 2).send(&app).await.unwrap_err());
     assert_eq!(broker.tries.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_broker_has_of_a_batch_is_not_sent_again() {
+    let answers = [Answer::AllBut(&[1, 2, 4]), Answer::Refuse, Answer::AllBut(&[1])];
+    let (app, broker) = scripted_with(&answers, None, false, |builder| builder).await;
+    let calls = ["a", "b", "c", "d", "e"].map(|id| Add::s(1, 2).task_id(id));
+    Batch::of(calls).send_all(&app).await.unwrap();
+    let tried = std::mem::take(&mut *broker.tried.lock().unwrap());
+    assert_eq!(tried, [&["a", "b", "c", "d", "e"][..], &["b", "c", "e"], &["b", "c", "e"], &["c"]]);
 }
 
 #[tokio::test]

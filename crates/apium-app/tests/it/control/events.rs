@@ -5,10 +5,13 @@ use std::time::Duration;
 use apium_app::app::app::App;
 use apium_app::events::fleet_state::FleetState;
 use apium_app::events::receiver::{EventReceiver, ReceivedEvent};
-use apium_protocol::message::event::{BATCH_ROUTING_KEY, Event};
+use apium_app::observe::event_sender::EventBatch;
+use apium_protocol::json::text::Json;
+use apium_protocol::message::event::Event;
 use apium_protocol::message::message::Message;
+use apium_protocol::message::outgoing_event::BATCH_ROUTING_KEY;
 use apium_protocol::result::state::State;
-use apium_transport::broker::broadcast::BroadcastExchange;
+use apium_transport::broker::broadcast::{BroadcastExchange, MailboxSpec};
 use apium_transport::broker::outgoing::Outgoing;
 use apium_transport::broker::topology::ExchangeType;
 use bytes::Bytes;
@@ -69,7 +72,7 @@ async fn a_routing_key_says_which_events_come() {
     let mut failures = app.events().routing_key("task.failed").wake(false).listen().await.unwrap();
     for kind in ["worker-online", "task-failed", "worker-offline"] {
         let event = event(kind, json!({ "uuid": "t" }));
-        send(&app, &event.routing_key(), event.to_message()).await;
+        send(&app, &event.to_text().routing_key(), event.to_message()).await;
     }
     assert_eq!(kinds(&mut workers).await, ["worker-online", "worker-offline"]);
     assert_eq!(kinds(&mut failures).await, ["task-failed"]);
@@ -86,6 +89,42 @@ async fn a_receiver_that_does_not_read_is_bounded_and_says_that_it_missed_some()
     }
     assert_eq!(kinds(&mut receiver).await, ["a-3", "a-4"]);
     assert_eq!((receiver.missed(), receiver.missed()), (true, false));
+}
+
+#[tokio::test]
+async fn events_are_written_by_the_serializer_of_the_setting_and_read_with_it_or_as_json() {
+    let app = kit::builder().setting("event_serializer", "msgpack").build().await.unwrap();
+    let exchange = BroadcastExchange::new("celeryev", ExchangeType::Topic).durable();
+    let mailbox = app.broker().broadcast().unwrap().listen(MailboxSpec::new(exchange, "raw", "#")).await;
+    let mut receiver = app.events().wake(false).listen().await.unwrap();
+    let large = Json::from_text("1267650600228229401496703205376").unwrap();
+    let sent = [
+        event("task-started", json!({ "uuid": "a" })),
+        event("task-own", json!({ "uuid": "a" })).with("too_large_for_msgpack", large),
+        event("task-succeeded", json!({ "uuid": "a", "result": "é" })),
+        event("worker-heartbeat", json!({ "active": 1 })),
+    ];
+    let sender = app.publisher().events();
+    let mut batch = EventBatch::new(sender);
+    sent.iter().for_each(|event| batch.add(&event.to_text()));
+    let messages = batch.into_messages();
+    assert_eq!(messages.iter().map(|message| message.count).sum::<usize>(), 3);
+    sender.send_batched(&messages).await.unwrap();
+    sender.send_singly(&[sent[0].to_text()]).await.unwrap();
+    send(&app, "own.kind", event("own-json", json!({})).to_message()).await;
+    let read = ["task-started", "task-succeeded", "worker-heartbeat", "task-started", "own-json"];
+    assert_eq!(kinds(&mut receiver).await, read, "what cannot be written takes no other event with it");
+    let mut formats = Vec::new();
+    let mut mailbox = mailbox.unwrap();
+    while formats.len() < 5 {
+        let came = mailbox.next().await.unwrap().messages.into_iter().map(|came| came.message.properties);
+        formats.extend(came.map(|properties| {
+            (properties.content_type.unwrap().into_owned(), properties.content_encoding.unwrap().into_owned())
+        }));
+    }
+    let (msgpack, plain) = (("application/x-msgpack", "binary"), ("application/json", "utf-8"));
+    let formats: Vec<_> = formats.iter().map(|(kind, encoding)| (kind.as_str(), encoding.as_str())).collect();
+    assert_eq!(formats, [msgpack, msgpack, msgpack, msgpack, plain]);
 }
 
 #[tokio::test]

@@ -25,3 +25,12 @@ async fn a_paused_queue_says_who_paused_it_when_and_why_until_it_is_resumed() {
     let paused = app.control().paused_queues().await.unwrap();
     assert_eq!(paused.iter().map(|paused| paused.queue.as_str()).collect::<Vec<_>>(), ["images"]);
 }
+
+#[tokio::test]
+async fn a_queue_is_paused_for_all_workers_whomever_the_caller_names() {
+    let app = kit::app().await.0;
+    let worker = FakeWorker::answering(&app, r#"{"ok": "paused"}"#).await;
+    app.control().destination(["w9@host"]).pause_queue("mail", "").send().await.unwrap();
+    worker.wait_for(1).await;
+    assert_eq!(worker.requests()[0].destination, None);
+}

@@ -1,6 +1,6 @@
 //! Functions that cannot be tasks.
 
-#![allow(unused)]
+#![allow(unused, unsafe_code)]
 
 use apium_macros::task;
 

@@ -43,7 +43,12 @@ fn keyword_before_rest(#[keyword] key: u8, args: Args) {}
 fn keyword_context(#[keyword] ctx: &Ctx) {}
 
 #[task]
-fn keyword_injected(#[inject] #[keyword] smtp: Smtp) {}
+fn keyword_injected(
+    #[inject]
+    #[keyword]
+    smtp: Smtp,
+) {
+}
 
 #[task]
 fn rest_twice(args: Args, more: Args) {}
@@ -58,7 +63,12 @@ fn default_first(#[default] x: u8, y: u8) {}
 fn default_context(#[default] ctx: &Ctx) {}
 
 #[task]
-fn default_injected(#[inject] #[default] smtp: Smtp) {}
+fn default_injected(
+    #[inject]
+    #[default]
+    smtp: Smtp,
+) {
+}
 
 #[task]
 fn two_mistakes((a, b): (u8, u8), name: &str) {}
