@@ -8,6 +8,7 @@ use apium_transport::broker::queue_admin::{ConsumerCounts, QueueAdmin, QueueCoun
 use apium_transport::error::Result;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use jiff::Timestamp;
 use redis::Value;
 
 use crate::broker::RedisBroker;
@@ -76,6 +77,31 @@ impl QueuePeek for RedisBroker {
                 ));
             }
             Ok(found)
+        })
+    }
+
+    fn peek_delayed<'a>(&'a self, queue: &'a str, limit: usize) -> BoxFuture<'a, Result<Vec<Outgoing>>> {
+        const WHAT: &str = "look at the delayed messages of a queue";
+        Box::pin(async move {
+            let shared = self.shared();
+            shared.check_open(WHAT)?;
+            let now = shared.connection.clock().now().as_microsecond();
+            let mut pipeline = redis::pipe();
+            for list in shared.keys.lists(queue) {
+                let due = pipeline.cmd("ZRANGEBYSCORE").arg(format!("{}{list}", shared.keys.eta_prefix()));
+                due.arg(format!("({now}")).arg("+inf").arg("WITHSCORES").arg("LIMIT").arg(0).arg(limit);
+            }
+            let mut delayed: Vec<(Vec<u8>, f64)> = Vec::new();
+            for answer in shared.connection.pipeline(WHAT, &pipeline).await? {
+                delayed.extend(redis::from_redis_value::<Vec<_>>(answer).map_err(|_| unexpected_reply(WHAT))?);
+            }
+            delayed.sort_by(|(_, a), (_, b)| a.total_cmp(b));
+            // What is no message is skipped.
+            let found = delayed.into_iter().take(limit).filter_map(|(raw, due)| {
+                let due = Timestamp::from_microsecond(due as i64).ok()?;
+                Some(decode(&Bytes::from(raw), queue)?.at(Some(due)))
+            });
+            Ok(found.collect())
         })
     }
 }

@@ -296,7 +296,7 @@ impl Broadcast for RedisBroker {
                     let mailbox = ReplyMailbox::open(shared, spec).await.map_err(failed)?;
                     Ok(Box::new(mailbox) as Box<dyn Mailbox>)
                 }
-                ExchangeType::Fanout | ExchangeType::Topic => {
+                ExchangeType::Fanout | ExchangeType::Topic | ExchangeType::Headers => {
                     let mailbox = ChannelMailbox::open(shared, spec).await.map_err(failed)?;
                     Ok(Box::new(mailbox) as Box<dyn Mailbox>)
                 }

@@ -82,7 +82,10 @@ impl Broker for RedisBroker {
     }
 
     fn declare<'a>(&'a self, topology: &'a Topology) -> BoxFuture<'a, Result<()>> {
-        Box::pin(self.shared.declare(&topology.queues))
+        Box::pin(async move {
+            topology.check_routes_by_key()?;
+            self.shared.declare(&topology.queues).await
+        })
     }
 
     fn publish(&self, batch: Vec<Outgoing>) -> BoxFuture<'_, Result<()>> {

@@ -10,7 +10,7 @@ use rusqlite::{Connection, params};
 use crate::broker::SqliteBroker;
 
 use crate::consumer::lock_file::{LockState, check};
-use crate::publish::message_row::{StoredMessage, optional_text};
+use crate::publish::message_row::{StoredMessage, instant, optional_text};
 use crate::store::request::RequestCost;
 use crate::store::topology::hide;
 use crate::store::transaction::{Tx, TxResult};
@@ -59,16 +59,34 @@ fn peek(conn: &Connection, queue: &str, limit: usize, now: i64) -> rusqlite::Res
     let mut rows = select.query(params![queue, i64::try_from(limit).unwrap_or(i64::MAX), now])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
-        let stored = StoredMessage::from_columns(row.get_ref(2)?, row.get_ref(3)?, row.get_ref(4)?);
-        if let Content::Message(message) = stored.content() {
-            found.push(Outgoing::new(
-                optional_text(row.get_ref(0)?).unwrap_or_default(),
-                optional_text(row.get_ref(1)?).unwrap_or_else(|| queue.into()),
-                message,
-            ));
-        }
+        found.extend(outgoing(row, queue)?);
     }
     Ok(found)
+}
+
+/// The delayed messages that are due first.
+fn peek_delayed(conn: &Connection, queue: &str, limit: usize, now: i64) -> rusqlite::Result<Vec<Outgoing>> {
+    let mut select = conn.prepare_cached(
+        "SELECT m.exchange, m.routing_key, m.headers, m.properties, m.body, p.run_at \
+         FROM parked p CROSS JOIN message m ON m.id = p.message \
+         WHERE p.run_at > ?3 AND p.queue = (SELECT id FROM queue WHERE name = ?1) ORDER BY p.run_at, p.rank LIMIT ?2",
+    )?;
+    let mut rows = select.query(params![queue, i64::try_from(limit).unwrap_or(i64::MAX), now])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let due = instant(row.get(5)?);
+        found.extend(outgoing(row, queue)?.map(|message| message.at(Some(due))));
+    }
+    Ok(found)
+}
+
+/// The message of a row; `None` for what is no message.
+fn outgoing(row: &rusqlite::Row<'_>, queue: &str) -> rusqlite::Result<Option<Outgoing>> {
+    let stored = StoredMessage::from_columns(row.get_ref(2)?, row.get_ref(3)?, row.get_ref(4)?);
+    let Content::Message(message) = stored.content() else { return Ok(None) };
+    let exchange = optional_text(row.get_ref(0)?).unwrap_or_default();
+    let routing_key = optional_text(row.get_ref(1)?).unwrap_or_else(|| queue.into());
+    Ok(Some(Outgoing::new(exchange, routing_key, message)))
 }
 
 /// Rows that one transaction of a purge deletes, so that other requests need not wait for long.
@@ -158,6 +176,14 @@ impl QueuePeek for SqliteBroker {
         Box::pin(async move {
             let name = queue.to_owned();
             let read = move |conn: &Connection, now| peek(conn, &name, limit, now);
+            self.handle().read("look into the queue", read).await
+        })
+    }
+
+    fn peek_delayed<'a>(&'a self, queue: &'a str, limit: usize) -> BoxFuture<'a, Result<Vec<Outgoing>>> {
+        Box::pin(async move {
+            let name = queue.to_owned();
+            let read = move |conn: &Connection, now| peek_delayed(conn, &name, limit, now);
             self.handle().read("look into the queue", read).await
         })
     }

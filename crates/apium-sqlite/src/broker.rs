@@ -101,6 +101,7 @@ impl Broker for SqliteBroker {
 
     fn declare<'a>(&'a self, topology: &'a Topology) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
+            topology.check_routes_by_key()?;
             let queues = topology.queues.clone();
             let cost = RequestCost::durable(queues.len());
             self.handle.write("declare queues", cost, move |tx: &mut Tx<'_>| declare(tx, &queues)).await

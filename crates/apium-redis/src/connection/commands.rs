@@ -362,7 +362,7 @@ impl CommandConnection {
             self.check_size(what, largest, (&mut connection, number), deadline).await?;
         }
         self.shared.sent.fetch_add(1, Ordering::Relaxed);
-        let answer = tokio::time::timeout_at(deadline, send(&mut connection.raw)).await;
+        let answer = connection.ask(deadline, send).await;
         let server = connection.server;
         let answer = match answer {
             Ok(Ok(Value::ServerError(error))) => Ok(Err(error.into())),
@@ -404,9 +404,8 @@ impl CommandConnection {
             None => {
                 let mut command = redis::cmd("CONFIG");
                 command.arg("GET").arg("proto-max-bulk-len");
-                let asking = connection.raw.send_packed_command(&command);
                 // A server that does not tell has the usual limit. If it breaks meanwhile, the command itself shows it.
-                let answer = tokio::time::timeout_at(deadline, asking).await;
+                let answer = connection.ask(deadline, async |raw| raw.send_packed_command(&command).await).await;
                 let limit = answer.ok().and_then(Result::ok).and_then(|answer| limit_in(&answer));
                 let limit = limit.unwrap_or(USUAL_LIMIT);
                 self.lock().limit = Some((number, limit));

@@ -12,7 +12,10 @@ use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo as _, ProtocolVersion, PushInfo,
     RedisConnectionInfo, RedisError, RedisResult, Value,
 };
+use tokio::time::Instant;
+use tokio::time::error::Elapsed;
 
+use crate::connection::answer::End;
 use crate::connection::tls;
 use crate::errors::{from_connecting, from_redis, unexpected_reply};
 use crate::options::target::{Discovery, Login, ServerAddress, Target};
@@ -23,8 +26,34 @@ const KEEPALIVE: Duration = Duration::from_secs(15);
 /// A connection, and the server to which it leads.
 #[derive(Clone)]
 pub(crate) struct Connection {
-    pub(crate) raw: MultiplexedConnection,
+    raw: MultiplexedConnection,
+    end: End,
     pub(crate) server: ServerAddress,
+}
+
+impl Connection {
+    /// Sends something, and awaits its answer until `deadline`.
+    pub(crate) async fn ask<T>(
+        &mut self,
+        deadline: Instant,
+        send: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>,
+    ) -> std::result::Result<RedisResult<T>, Elapsed> {
+        let (end, raw) = (self.end.clone(), self.raw.clone());
+        end.or_answer(raw, deadline, send(&mut self.raw)).await
+    }
+
+    /// The same for a command whose answer may come late: no other command checks the connection meanwhile, since idle
+    /// workers would send it all the time.
+    pub(crate) async fn ask_and_block<T>(
+        &mut self,
+        deadline: Instant,
+        send: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>,
+    ) -> std::result::Result<RedisResult<T>, Elapsed> {
+        match self.end {
+            End::Announced(_) => self.ask(deadline, send).await,
+            End::Checked => tokio::time::timeout_at(deadline, send(&mut self.raw)).await,
+        }
+    }
 }
 
 impl fmt::Debug for Connection {
@@ -171,7 +200,11 @@ async fn connect_to_master(
     listener: Option<&PushListener>,
 ) -> Result<Handshake> {
     let questions = [redis::cmd("TIME"), redis::cmd("ROLE")];
-    let (raw, answers) = connect_to(target, &server, login, target.database, &questions, listener).await?;
+    let (listener, end) = match listener.map(End::announced) {
+        Some((listener, end)) => (Some(listener), end),
+        None => (None, End::Checked),
+    };
+    let (raw, answers) = connect_to(target, &server, login, target.database, &questions, listener.as_ref()).await?;
     let time = answers.first().and_then(|time| redis::from_redis_value_ref::<(i64, i64)>(time).ok());
     let time = time.map(|(seconds, micros)| seconds * 1000 + micros / 1000);
     let role: Option<String> = match answers.get(1) {
@@ -182,7 +215,7 @@ async fn connect_to_master(
         let text = format!("connect to {server}: it is a replica; the address must lead to the master");
         return Err(Error::new(ErrorKind::Unavailable, text));
     }
-    Ok(Handshake { connection: Connection { raw, server }, time })
+    Ok(Handshake { connection: Connection { raw, end, server }, time })
 }
 
 fn client(

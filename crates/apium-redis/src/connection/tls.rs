@@ -9,6 +9,7 @@ use crate::options::target::Tls;
 pub(crate) fn open(info: ConnectionInfo, tls: &Tls) -> RedisResult<Client> {
     use redis::{ClientTlsConfig, ErrorKind, RedisError, TlsCertificates};
 
+    choose_cryptography();
     if tls.roots.is_none() && tls.identity.is_none() {
         return Client::open(info);
     }
@@ -24,6 +25,18 @@ pub(crate) fn open(info: ConnectionInfo, tls: &Tls) -> RedisResult<Client> {
     };
     let root_cert = tls.roots.as_deref().map(read).transpose()?;
     Client::build_with_tls(info, TlsCertificates { client_tls, root_cert })
+}
+
+/// Rustls panics where a program links two providers of cryptography and chose none: that is common, since another
+/// crate of the program may bring the second. The program's own choice goes first.
+#[cfg(feature = "tls")]
+fn choose_cryptography() {
+    use rustls::crypto::{CryptoProvider, ring};
+
+    if CryptoProvider::get_default().is_none() {
+        // An error says that somebody else chose meanwhile, which is as good.
+        let _ = ring::default_provider().install_default();
+    }
 }
 
 /// Without the feature every encrypted address is refused.

@@ -121,7 +121,7 @@ impl RedisConsumer {
                     biased;
                     () = shared.connection.wait_closed() => {}
                     () = changed => {}
-                    Some(wait_end) = self.lists.waits.next() => self.wait_ended(wait_end)?,
+                    Some(wait_end) = self.lists.waits.next() => self.wait_ended(wait_end).await?,
                 }
                 continue;
             }
@@ -141,7 +141,7 @@ impl RedisConsumer {
             tokio::select! {
                 biased;
                 () = shared.connection.wait_closed() => {}
-                Some(ended) = self.lists.waits.next() => self.wait_ended(ended)?,
+                Some(ended) = self.lists.waits.next() => self.wait_ended(ended).await?,
                 () = self.lists.tracking.changed() => self.lists.note_changes(),
                 () = changed => {}
                 // The sender lives in `shared`.
@@ -176,10 +176,8 @@ impl RedisConsumer {
     /// Puts claimed messages in flight and into the buffer.
     async fn buffer_claimed(&mut self, claimed: Claimed, took: Duration) -> Result<()> {
         if claimed.gone {
-            // There is nothing to claim until the maintenance loop has registered the consumer again.
-            self.state.suspected.notify_one();
-            let renamed = self.state.wait_renamed(&claimed.id);
-            return tokio::time::timeout(STOP_TIMEOUT, renamed).await.or(Ok(()));
+            self.get_new_id(&claimed.id).await;
+            return Ok(());
         }
         self.round_trip = self.round_trip.min(took);
         self.lists.claim_answered(&claimed);
@@ -191,13 +189,23 @@ impl RedisConsumer {
 
     /// Takes note of the end of a wait. One that ended within about a round trip found its message there already, so
     /// there may be more. The error is one that a claim would not show.
-    fn wait_ended(&mut self, wait_end: WaitEvent) -> Result<()> {
+    async fn wait_ended(&mut self, wait_end: WaitEvent) -> Result<()> {
         let soon = self.round_trip * 2 + Duration::from_millis(1);
         let ended = self.lists.wait_ended(wait_end, |after| after < soon);
         if ended.broke {
             self.waits_broke();
         }
+        if ended.closed {
+            self.get_new_id(&self.lists.id()).await;
+        }
         ended.error.map_or(Ok(()), Err)
+    }
+
+    /// Others have taken the consumer `id` for dead: there is nothing to claim until the maintenance loop has
+    /// registered it again.
+    async fn get_new_id(&mut self, id: &str) {
+        self.state.suspected.notify_one();
+        let _ = tokio::time::timeout(STOP_TIMEOUT, self.state.wait_renamed(id)).await;
     }
 
     fn drop_outdated_waits(&mut self) {
@@ -234,7 +242,7 @@ impl RedisConsumer {
         self.lists.cancel_waits().await?;
         tokio::select! {
             biased;
-            Some(ended) = self.lists.waits.next() => self.wait_ended(ended),
+            Some(ended) = self.lists.waits.next() => self.wait_ended(ended).await,
             () = tokio::time::sleep(CANCEL_INTERVAL) => Ok(()),
         }
     }
@@ -256,7 +264,7 @@ impl RedisConsumer {
             self.lists.cancel_waits().await?;
             if let Ok(Some(ended)) = tokio::time::timeout(CANCEL_INTERVAL, self.lists.waits.next()).await {
                 // If it failed, what it has moved nevertheless is returned below.
-                let _ = self.wait_ended(ended);
+                let _ = self.wait_ended(ended).await;
             }
         }
         self.lists.return_all().await?;

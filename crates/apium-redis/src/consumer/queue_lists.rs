@@ -143,6 +143,8 @@ pub(crate) struct QueueLists {
 pub(crate) struct WaitsEnded {
     /// Some of them broke, and may have moved messages before.
     pub(crate) broke: bool,
+    /// Others have taken this consumer for dead.
+    pub(crate) closed: bool,
     /// The error to report, if any.
     pub(crate) error: Option<Error>,
 }
@@ -442,6 +444,10 @@ impl QueueLists {
         let state = match result {
             Ok(WaitResult::Moved { after }) => ListState::Moved { more: at_once(after) },
             Ok(WaitResult::Nothing) => ListState::Empty,
+            Ok(WaitResult::Closed) => {
+                ended.closed = true;
+                ListState::Empty
+            }
             Err(error) => {
                 ended.broke = true;
                 self.broke(error, round, lasted, ended);

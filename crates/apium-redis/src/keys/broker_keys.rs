@@ -5,8 +5,8 @@ use std::sync::Arc;
 use apium_transport::error::Result;
 use apium_transport::option_value::OptionValue;
 
-use crate::options::raw::RawOptions;
 use crate::options::target::{Discovery, Target};
+use apium_transport::raw_options::RawOptions;
 
 /// Separates a queue's name from its priority step, and the parts of a binding.
 const SEPARATOR: &str = "\u{6}\u{16}";

@@ -3,10 +3,11 @@
 use apium_transport::address::Address;
 use apium_transport::driver::DriverOptions;
 use apium_transport::error::Result;
+use apium_transport::raw_options::RawOptions;
 
 use crate::keys::result_keys::ResultKeys;
-use crate::options::raw::RawOptions;
 use crate::options::target::{Discovery, Target};
+use crate::options::without_meaning::WITHOUT_MEANING;
 
 /// A result backend as its address and options describe it.
 #[derive(Debug, Clone)]
@@ -20,7 +21,7 @@ pub(crate) struct BackendOptions {
 
 impl BackendOptions {
     pub(crate) fn read(address: &Address, options: &DriverOptions) -> Result<Self> {
-        let mut raw = RawOptions::new(address, &options.extra);
+        let mut raw = RawOptions::new(address, &options.extra, WITHOUT_MEANING);
         let target = Target::read(address, options, &mut raw)?;
         // As Celery: a prefix without a separator at its end gets one.
         let mut prefix = raw.text("global_keyprefix")?.unwrap_or_default();

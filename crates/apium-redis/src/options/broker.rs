@@ -7,8 +7,9 @@ use apium_transport::driver::DriverOptions;
 use apium_transport::error::Result;
 
 use crate::keys::broker_keys::Keys;
-use crate::options::raw::RawOptions;
 use crate::options::target::Target;
+use crate::options::without_meaning::WITHOUT_MEANING;
+use apium_transport::raw_options::RawOptions;
 
 /// What becomes of a message with an eta (`eta_strategy`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +49,7 @@ pub(crate) struct BrokerOptions {
 
 impl BrokerOptions {
     pub(crate) fn read(address: &Address, options: &DriverOptions) -> Result<Self> {
-        let mut raw = RawOptions::new(address, &options.extra);
+        let mut raw = RawOptions::new(address, &options.extra, WITHOUT_MEANING);
         let target = Target::read(address, options, &mut raw)?;
         let keys = Keys::read(&mut raw, &target)?;
         let eta = raw.choice("eta_strategy", "receive, park or hold", |word| match word {

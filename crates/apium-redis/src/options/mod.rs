@@ -2,5 +2,5 @@
 
 pub(crate) mod backend;
 pub(crate) mod broker;
-pub(crate) mod raw;
 pub(crate) mod target;
+pub(crate) mod without_meaning;

@@ -10,7 +10,7 @@ use apium_transport::error::Result;
 use apium_transport::option_value::OptionValue;
 use url::Url;
 
-use crate::options::raw::RawOptions;
+use apium_transport::raw_options::RawOptions;
 
 /// The schemes of this driver's addresses.
 pub(crate) const SCHEMES: &[&str] =

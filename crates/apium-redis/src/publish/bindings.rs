@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use apium_transport::broker::topic::topic_matches;
 use apium_transport::broker::topology::{ExchangeType, Queue};
 use apium_transport::error::{Error, ErrorKind, Result};
 use redis::{Pipeline, Value};
@@ -13,20 +12,9 @@ use redis::{Pipeline, Value};
 use crate::errors::unexpected_reply;
 use crate::shared::BrokerShared;
 
-fn kind_name(kind: ExchangeType) -> &'static str {
-    match kind {
-        ExchangeType::Direct => "direct",
-        ExchangeType::Topic => "topic",
-        ExchangeType::Fanout => "fanout",
-    }
-}
-
+/// The type of an exchange as it is stored.
 fn kind_named(name: &str) -> ExchangeType {
-    match name {
-        "topic" => ExchangeType::Topic,
-        "fanout" => ExchangeType::Fanout,
-        _ => ExchangeType::Direct,
-    }
+    ExchangeType::named(name).unwrap_or(ExchangeType::Direct)
 }
 
 /// The pattern of a topic as kombu's regular expression.
@@ -63,13 +51,8 @@ pub(crate) struct BindingTable {
 impl BindingTable {
     /// The queues for a routing key. For a direct exchange, none is an error.
     pub(crate) fn queues(&self, exchange: &str, key: &str) -> Result<Vec<&str>> {
-        let fits = |bound: &str| match self.kind {
-            ExchangeType::Direct => bound == key,
-            ExchangeType::Topic => topic_matches(bound, key),
-            ExchangeType::Fanout => true,
-        };
-        let found: BTreeSet<&str> =
-            self.bindings.iter().filter(|(bound, _)| fits(bound)).map(|(_, queue)| queue.as_str()).collect();
+        let bound = self.bindings.iter().filter(|(bound, _)| self.kind.routes(bound, key));
+        let found: BTreeSet<&str> = bound.map(|(_, queue)| queue.as_str()).collect();
         if found.is_empty() && self.kind == ExchangeType::Direct {
             let text = format!("publish to the exchange {exchange:?}: no queue is bound to it by the key {key:?}");
             return Err(Error::new(ErrorKind::NotFound, text));
@@ -117,7 +100,7 @@ impl BrokerShared {
             pipeline.cmd("SADD").arg(self.keys.fanout_queues(&queue.exchange)).arg(&queue.name).ignore();
         }
         for (exchange, kind) in &types {
-            pipeline.cmd("HSET").arg(self.keys.exchanges()).arg(*exchange).arg(kind_name(*kind)).ignore();
+            pipeline.cmd("HSET").arg(self.keys.exchanges()).arg(*exchange).arg(kind.name()).ignore();
         }
         self.connection.pipeline("declare queues", &pipeline).await?;
         self.declared.add(queues);
@@ -247,11 +230,8 @@ impl BrokerShared {
 }
 
 fn other_type(exchange: &str, is: ExchangeType, wanted: ExchangeType) -> Error {
-    let text = format!(
-        "declare the exchange {exchange:?} as {}: it is a {} exchange already",
-        kind_name(wanted),
-        kind_name(is)
-    );
+    let text =
+        format!("declare the exchange {exchange:?} as {}: it is a {} exchange already", wanted.name(), is.name());
     Error::new(ErrorKind::Refused, text)
 }
 

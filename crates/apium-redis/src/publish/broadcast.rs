@@ -95,7 +95,9 @@ impl BrokerShared {
         self.check_open("broadcast")?;
         match exchange.kind {
             ExchangeType::Direct => self.reply(exchange, batch).await.map(|()| None),
-            ExchangeType::Fanout | ExchangeType::Topic => self.publish_on_channels(exchange, batch).await,
+            ExchangeType::Fanout | ExchangeType::Topic | ExchangeType::Headers => {
+                self.publish_on_channels(exchange, batch).await
+            }
         }
     }
 }

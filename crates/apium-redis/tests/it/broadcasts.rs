@@ -19,8 +19,7 @@ use apium_transport::error::ErrorKind;
 use bytes::Bytes;
 
 use crate::brokers::{broker, broker_with, fresh_broker, keys, message, to, with_short_timeout};
-use crate::kit::{connection, soon, text, until, vector};
-use crate::settle::follow_ups::ran;
+use crate::kit::{connection, ran, soon, text, until, vector};
 
 const CALLER: &str = "cb8e94db-3e6c-34f1-aa73-4f231e48f103";
 
@@ -65,6 +64,43 @@ fn named(key: &str, name: &str) -> Outgoing {
 
 async fn send(broker: &RedisBroker, exchange: &BroadcastExchange, key: &str, name: &str) {
     soon("a broadcast", broker.send(exchange, vec![named(key, name)])).await.unwrap();
+}
+
+/// A mailbox of every kind.
+pub(crate) struct Mailboxes([(BroadcastExchange, &'static str, Box<dyn Mailbox>); 3]);
+
+impl Mailboxes {
+    /// Those of a worker, of a monitor, and of a caller that waits for replies.
+    pub(crate) async fn open(broker: &RedisBroker) -> Self {
+        let monitor = listen(broker, events(), "celeryev.1", "task.#").await;
+        Self([
+            (requests(), "", node(broker).await),
+            (events(), "task.sent", monitor),
+            (replies(), CALLER, caller(broker).await),
+        ])
+    }
+
+    /// `sender` sends to each again and again until it is heard: what is sent before a lost subscription is back is
+    /// lost. Returns which of them said that it may have missed something.
+    pub(crate) async fn receive_from(&mut self, sender: &RedisBroker) -> [bool; 3] {
+        let mut missed = [false; 3];
+        for ((exchange, key, mailbox), missed) in self.0.iter_mut().zip(&mut missed) {
+            let sending = async {
+                let mut interval = tokio::time::interval(Duration::from_millis(20));
+                loop {
+                    interval.tick().await;
+                    if let Err(error) = sender.send(exchange, vec![named(key, "m")]).await {
+                        assert!(error.is_retryable(), "{error:#}");
+                    }
+                }
+            };
+            tokio::select! {
+                received = next(mailbox) => *missed = received.missed,
+                () = sending => {}
+            }
+        }
+        missed
+    }
 }
 
 fn outgoing(element: &str) -> Outgoing {

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use apium_peers::redis::{Connection, cmd};
 use apium_peers::redis_server::{RedisServer, fresh_database};
 use apium_protocol::json::text::Json;
 use apium_protocol::message::task_id::TaskId;
@@ -32,21 +33,53 @@ pub(crate) fn with_short_timeout(url: &str) -> RedisBackend {
 }
 
 /// A database of the shared server, and a result backend on it.
-pub(crate) fn fresh() -> (apium_peers::redis::Connection, RedisBackend) {
+pub(crate) fn fresh() -> (Connection, RedisBackend) {
     let database = fresh_database();
     (database.connection(), backend(&database.url))
 }
 
 /// The same, with a key prefix of its own, since channels do not belong to a database.
-pub(crate) fn fresh_channels() -> (apium_peers::redis::Connection, RedisBackend, String) {
+pub(crate) fn fresh_channels() -> (Connection, RedisBackend, String) {
     let database = fresh_database();
     let prefix = format!("{}:", database.number);
     (database.connection(), backend_with(&database.url, &[("global_keyprefix", &prefix)]), prefix)
 }
 
 /// A blocking connection to a server.
-pub(crate) fn connection(server: &RedisServer) -> apium_peers::redis::Connection {
+pub(crate) fn connection(server: &RedisServer) -> Connection {
     apium_peers::redis::Client::open(server.url(0)).unwrap().get_connection().unwrap()
+}
+
+/// How often each command was run, also inside scripts.
+pub(crate) fn calls(redis: &mut Connection) -> Vec<(String, u64)> {
+    let stats: String = cmd("INFO").arg("commandstats").query(redis).unwrap();
+    let one = |line: &str| {
+        let (name, numbers) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
+        Some((name.to_owned(), numbers.split(',').next()?.parse().ok()?))
+    };
+    stats.lines().filter_map(one).collect()
+}
+
+/// How often commands whose names begin with one of these were run, also inside scripts.
+pub(crate) fn ran(redis: &mut Connection, names: &[&str]) -> u64 {
+    let is_wanted = |command: &str| names.iter().any(|name| command.starts_with(name));
+    calls(redis).iter().filter(|(name, _)| is_wanted(name)).map(|(_, calls)| calls).sum()
+}
+
+/// Waits until the server runs no command of others for the time of a thousand round trips. A consumer that is new has
+/// something to do at first; one that asks again and again is never silent.
+pub(crate) fn wait_for_silence(redis: &mut Connection) {
+    let mut before = Vec::new();
+    for _ in 0..20 {
+        (0..1_000).for_each(|_| cmd("PING").exec(redis).unwrap());
+        let mut after = calls(redis);
+        after.retain(|(name, _)| name != "info" && name != "ping");
+        if after == before {
+            return;
+        }
+        before = after;
+    }
+    panic!("the server was never silent: {before:?}");
 }
 
 pub(crate) fn document(id: &str, state: State) -> ResultDocument {

@@ -13,8 +13,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use crate::brokers::{ack, broker, broker_with, consumer, finish, fresh_broker, keys, length, names, spec, take, to};
-use crate::kit::{connection, soon, text, vector};
-use crate::settle::follow_ups::ran;
+use crate::kit::{connection, ran, soon, text, vector};
 
 /// The transport options of a capture, as a configuration file would give them.
 fn options_of(vector: &Value) -> BTreeMap<String, String> {

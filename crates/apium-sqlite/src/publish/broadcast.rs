@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use apium_transport::broker::topic::topic_matches;
 use apium_transport::broker::topology::ExchangeType;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
@@ -29,11 +28,7 @@ pub(crate) struct Hearing {
 
 impl Hearing {
     fn hears(&self, routing_key: &str) -> bool {
-        match self.kind {
-            ExchangeType::Direct => *self.binding == *routing_key,
-            ExchangeType::Topic => topic_matches(&self.binding, routing_key),
-            ExchangeType::Fanout => true,
-        }
+        self.kind.routes(&self.binding, routing_key)
     }
 
     fn kind_number(&self) -> i64 {
@@ -41,6 +36,7 @@ impl Hearing {
             ExchangeType::Direct => 0,
             ExchangeType::Topic => 1,
             ExchangeType::Fanout => 2,
+            ExchangeType::Headers => 3,
         }
     }
 }
@@ -152,7 +148,8 @@ fn listeners(conn: &Connection, exchange: &Arc<str>) -> rusqlite::Result<Vec<Hea
         let kind = match row.get::<_, i64>(0)? {
             0 => ExchangeType::Direct,
             1 => ExchangeType::Topic,
-            _ => ExchangeType::Fanout,
+            2 => ExchangeType::Fanout,
+            _ => ExchangeType::Headers,
         };
         Ok(Hearing { exchange: exchange.clone(), kind, binding: row.get(1)?, ttl: row.get(2)? })
     })?;

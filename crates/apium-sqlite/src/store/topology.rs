@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use apium_transport::broker::topic::topic_matches;
 use apium_transport::broker::topology::{ExchangeType, Queue};
 use apium_transport::error::{Error, ErrorKind};
 use rusqlite::{Connection, params};
@@ -94,20 +93,9 @@ impl QueueCache {
     }
 }
 
+/// The type of an exchange as it is stored.
 fn kind_named(name: &str) -> ExchangeType {
-    match name {
-        "topic" => ExchangeType::Topic,
-        "fanout" => ExchangeType::Fanout,
-        _ => ExchangeType::Direct,
-    }
-}
-
-fn kind_name(kind: ExchangeType) -> &'static str {
-    match kind {
-        ExchangeType::Direct => "direct",
-        ExchangeType::Topic => "topic",
-        ExchangeType::Fanout => "fanout",
-    }
+    ExchangeType::named(name).unwrap_or(ExchangeType::Direct)
 }
 
 /// Returns the queue with this name, after creating or unhiding it if needed.
@@ -144,8 +132,8 @@ pub(crate) fn declare(tx: &mut Tx<'_>, queues: &[Queue]) -> TxResult<()> {
                     "declare the queue {:?}: its exchange {:?} exists with the type {}, not {}; give it another name",
                     queue.name,
                     queue.exchange,
-                    kind_name(exchange.kind),
-                    kind_name(queue.exchange_type)
+                    exchange.kind.name(),
+                    queue.exchange_type.name()
                 ),
             )));
         }
@@ -177,7 +165,7 @@ fn bind(tx: &mut Tx<'_>, queue: &Queue, id: i64) -> TxResult<()> {
         tx.change_topology();
         tx.conn
             .prepare_cached("INSERT INTO exchange (name, kind) VALUES (?1, ?2)")?
-            .execute([&*queue.exchange, kind_name(queue.exchange_type)])?;
+            .execute([&*queue.exchange, queue.exchange_type.name()])?;
         let exchange = Exchange { kind: queue.exchange_type, bindings: Vec::new() };
         tx.queues.exchanges.insert(queue.exchange.clone(), exchange);
     }
@@ -220,11 +208,7 @@ pub(crate) fn route(tx: &mut Tx<'_>, exchange: &str, key: &str) -> TxResult<Vec<
     };
     let mut queues: Vec<Arc<QueueRow>> = Vec::new();
     for (bound, id) in &found.bindings {
-        let fits = match found.kind {
-            ExchangeType::Direct => bound == key,
-            ExchangeType::Topic => topic_matches(bound, key),
-            ExchangeType::Fanout => true,
-        };
+        let fits = found.kind.routes(bound, key);
         if let Some(queue) =
             tx.queues.by_id(*id).filter(|queue| fits && queues.iter().all(|other| other.id != queue.id))
         {

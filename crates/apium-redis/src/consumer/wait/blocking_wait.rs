@@ -8,8 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
-use apium_transport::error::{Error, Result};
+use apium_transport::error::Result;
 use redis::Value;
+use redis::aio::MultiplexedConnection;
+use tokio::time::Instant;
 
 use crate::connection::connect::{Connection, connect, timed_out};
 use crate::crash_points::reached;
@@ -43,7 +45,7 @@ impl BlockingConnection {
 
 /// The reply to a command on a connection for waits, within `limit`.
 pub(crate) async fn ask(connection: &mut Connection, command: &redis::Cmd, limit: Duration) -> Result<Value> {
-    match tokio::time::timeout(limit, connection.raw.send_packed_command(command)).await {
+    match connection.ask(Instant::now() + limit, async |raw| raw.send_packed_command(command).await).await {
         Ok(Ok(Value::ServerError(error))) => Err(from_redis(WHAT, &connection.server, error.into())),
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) => Err(from_redis(WHAT, &connection.server, error)),
@@ -86,6 +88,8 @@ pub(crate) enum WaitResult {
     Moved { after: Duration },
     /// The time was up, or the wait was cancelled.
     Nothing,
+    /// Others have taken this consumer for dead, and closed the handoff list. No message was moved.
+    Closed,
 }
 
 /// Waits until a message was moved from `list` to `handoff`.
@@ -115,19 +119,19 @@ pub(crate) async fn wait(
         return WaitEnd { list_number, lasted: Duration::ZERO, connection: Some(blocking), result };
     }
     let mut command = redis::cmd("BLMOVE");
-    command.arg(&list).arg(handoff).arg("RIGHT").arg("LEFT").arg(LONGEST.as_secs());
+    command.arg(&list).arg(&handoff).arg("RIGHT").arg("LEFT").arg(LONGEST.as_secs());
     reached("before-wait");
-    let began = tokio::time::Instant::now();
-    let moving = blocking.connection.raw.send_packed_command(&command);
-    let answer = tokio::time::timeout(LONGEST + GRACE, moving).await;
+    let began = Instant::now();
+    let moving = async |raw: &mut MultiplexedConnection| raw.send_packed_command(&command).await;
+    let answer = blocking.connection.ask_and_block(began + LONGEST + GRACE, moving).await;
     let result = match answer {
         Ok(Ok(Value::Nil)) => Ok(WaitResult::Nothing),
-        Ok(Ok(Value::ServerError(error))) => Err(failed(&blocking, &list, error.into())),
+        Ok(Ok(Value::ServerError(error))) => refused(&shared, &blocking, (&list, &handoff), error.into()).await,
         Ok(Ok(_)) => {
             reached("after-wait");
             Ok(WaitResult::Moved { after: began.elapsed() })
         }
-        Ok(Err(error)) => Err(failed(&blocking, &list, error)),
+        Ok(Err(error)) => refused(&shared, &blocking, (&list, &handoff), error).await,
         Err(_) => Err(timed_out(WHAT, &blocking.connection.server, LONGEST + GRACE)),
     };
     WaitEnd { list_number, lasted: began.elapsed(), connection: result.is_ok().then_some(blocking), result }
@@ -135,10 +139,23 @@ pub(crate) async fn wait(
 
 pub(crate) const WHAT: &str = "wait for messages";
 
-fn failed(blocking: &BlockingConnection, list: &str, error: redis::RedisError) -> Error {
-    match wrong_key_type(&error) {
-        Some(_) => from_redis(&format!("{WHAT}, with the key {list:?},"), &blocking.connection.server, error),
-        None => from_redis(WHAT, &blocking.connection.server, error),
+/// What an error means. Of the keys the handoff list alone has another type where it is closed.
+async fn refused(
+    shared: &BrokerShared,
+    blocking: &BlockingConnection,
+    (list, handoff): (&str, &str),
+    error: redis::RedisError,
+) -> Result<WaitResult> {
+    let server = &blocking.connection.server;
+    if wrong_key_type(&error).is_none() {
+        return Err(from_redis(WHAT, server, error));
+    }
+    let mut command = redis::cmd("TYPE");
+    command.arg(handoff);
+    let answer = shared.connection.command(WHAT, &command).await?;
+    match redis::from_redis_value::<String>(answer).is_ok_and(|kind| kind == "string") {
+        true => Ok(WaitResult::Closed),
+        false => Err(from_redis(&format!("{WHAT}, with the key {list:?},"), server, error)),
     }
 }
 

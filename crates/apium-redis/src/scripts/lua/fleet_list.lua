@@ -1,8 +1,8 @@
 -- Reads some of the records that all workers share, the oldest first.
 --
 -- KEYS  the times of the records, their values
--- ARGV  how many at most, the time in microseconds from which on; and, to go on, the key of the last record that was read, with
---       its time in the place of the first one
+-- ARGV  how many at most, the time in microseconds from which on; and, to go on, the key of the last record that was
+--       read, with its time in the place of the first one
 -- Returns a list of three for each record: its key, its time, its value.
 local from
 if ARGV[3] and redis.call('ZSCORE', KEYS[1], ARGV[3]) == ARGV[2] then

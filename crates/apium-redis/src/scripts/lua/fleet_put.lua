@@ -1,8 +1,8 @@
 -- Writes records that all workers share, and drops what is too old or too much.
 --
 -- KEYS  the times of the records, their values
--- ARGV  how many records are kept, the time of the oldest that is kept ('' for no bound), how many this call drops at most
---       for each of the two reasons; then three for each record: its time in microseconds, its key, its value
+-- ARGV  how many records are kept, the time of the oldest that is kept ('' for no bound), how many this call drops at
+--       most for each of the two reasons; then three for each record: its time in microseconds, its key, its value
 -- Returns how many were dropped for lack of room, and 1 if more must go.
 local function call(key, command, ...)
   local answer = redis.pcall(command, key, ...)

@@ -1,9 +1,9 @@
--- Opens a mailbox for replies as kombu does: a binding of its exchange, and a list, which begins empty. Called again, it
--- keeps the list. It also removes mailboxes that nobody has renewed, a few at a time.
+-- Opens a mailbox for replies as kombu does: a binding of its exchange, and a list, which begins empty. Called again,
+-- it keeps the list. It also removes mailboxes that nobody has renewed, a few at a time.
 --
 -- KEYS  the bindings of the exchange, kombu's deadlines of bindings, the mailboxes, the list
--- ARGV  the exchange, its binding, the key of the mailbox, separator, prefix of all keys, prefix of the keys of bindings, for how
---       many milliseconds it is open, how long kombu keeps bindings, 1 if it is new
+-- ARGV  the exchange, its binding, the key of the mailbox, separator, prefix of all keys, prefix of the keys of
+--       bindings, for how many milliseconds it is open, how long kombu keeps bindings, 1 if it is new
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 if ARGV[9] == '1' then redis.call('DEL', KEYS[4]) end

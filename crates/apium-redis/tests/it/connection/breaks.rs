@@ -1,6 +1,8 @@
 //! Connections that break or fall silent, and servers that go and come back: nothing is lost, and everything goes on by
 //! itself.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use apium_peers::proxy::Proxy;
@@ -9,10 +11,11 @@ use apium_peers::redis_server::RedisServer;
 use apium_redis::RedisBroker;
 use apium_transport::broker::broker::Broker as _;
 use apium_transport::broker::consumer::Consumer;
+use tokio::task::JoinSet;
 
 use crate::brokers::{
-    LEASE, ack, broker, consumer, finish, idle, keys, length, message, moved, names, send, send_in_the_end, spec, take,
-    to, with_short_timeout,
+    LEASE, ack, broker, broker_with, consumer, finish, idle, keys, length, message, moved, names, send,
+    send_in_the_end, spec, take, to, with_short_timeout,
 };
 use crate::kit::{connection, soon, until};
 
@@ -309,4 +312,32 @@ async fn many_cuts_lose_nothing() {
     .await;
     let mut redis = connection(&server);
     until("the end of everything", || keys(&mut redis, "unacked*").is_empty() && length(&mut redis, "q") == 0).await;
+}
+
+/// A command that is handed to a connection in the moment in which it breaks is a command on a broken connection.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_command_waits_for_its_deadline_when_its_connection_breaks() {
+    let server = RedisServer::start();
+    let proxy = Proxy::to(server.port());
+    let url = format!("redis://127.0.0.1:{}/0", proxy.port());
+    let mut sending = JoinSet::new();
+    let mut senders = Vec::new();
+    for _ in 0..8 {
+        let broker: RedisBroker = broker_with(&url, &[("socket_timeout", "300")]);
+        let ended = Arc::new(AtomicUsize::new(0));
+        senders.push(ended.clone());
+        sending.spawn(async move {
+            loop {
+                // It may fail: its connection may be cut.
+                let _ = broker.publish(vec![to("q", "m")]).await;
+                ended.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+    }
+    for cut in 0..400 {
+        proxy.cut();
+        let before: Vec<usize> = senders.iter().map(|ended| ended.load(Ordering::SeqCst)).collect();
+        let goes_on = || senders.iter().zip(&before).all(|(ended, before)| ended.load(Ordering::SeqCst) > *before);
+        until(&format!("an answer to each command after cut {cut}"), goes_on).await;
+    }
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use apium_peers::proxy::Proxy;
-use apium_peers::redis::{Commands as _, Connection, cmd};
+use apium_peers::redis::{Commands as _, Connection};
 use apium_peers::redis_server::RedisServer;
 use apium_redis::RedisBroker;
 use apium_transport::broker::broker::Broker as _;
@@ -17,7 +17,7 @@ use crate::brokers::{
     ack, broker, broker_with, consumer, finish, idle, length, moved, names, receipts, send, spec, take, to,
     with_priority, with_short_timeout,
 };
-use crate::kit::{connection, soon, until};
+use crate::kit::{connection, ran, soon, until};
 use crate::settle::follow_ups::{Body, body_message, counts, open, part, store};
 
 /// A demand that a test sets.
@@ -373,9 +373,7 @@ async fn a_consumer_that_was_taken_for_dead_claims_nothing_with_a_settlement() {
 
 /// How often the server took something from a list, for a script or not.
 fn pops(redis: &mut Connection) -> u64 {
-    let stats: String = cmd("INFO").arg("commandstats").query(redis).unwrap();
-    let calls = |line: &str| line.strip_prefix("cmdstat_rpop:calls=")?.split(',').next()?.parse().ok();
-    stats.lines().find_map(calls).unwrap_or(0)
+    ran(redis, &["rpop"])
 }
 
 #[tokio::test]

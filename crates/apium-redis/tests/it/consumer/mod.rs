@@ -4,5 +4,6 @@ mod busy_runtime;
 mod demand;
 mod faults;
 mod kombu_unacked;
+mod no_queues;
 mod tracking;
 mod waiting;

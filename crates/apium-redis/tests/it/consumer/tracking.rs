@@ -16,7 +16,7 @@ use crate::brokers::{
     ack, blocked, broker, broker_with, consumer, finish, idle, length, moved, send, spec, take, with_priority,
     without_tracking,
 };
-use crate::kit::{connection, soon, until};
+use crate::kit::{calls, connection, soon, until};
 
 /// The other clients of the server, line by line.
 fn clients(redis: &mut Connection) -> Vec<String> {
@@ -229,16 +229,6 @@ async fn herd(count: usize, messages: usize) -> (Vec<Duration>, Vec<(&'static st
         _ = join_all(work) => unreachable!("they work for ever"),
         found = publish => found,
     }
-}
-
-/// How often each command was called.
-fn calls(redis: &mut Connection) -> Vec<(String, u64)> {
-    let text: String = cmd("INFO").arg("commandstats").query(redis).unwrap();
-    let line = |line: &str| {
-        let (name, rest) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
-        Some((name.to_owned(), rest.split(',').next()?.parse().ok()?))
-    };
-    text.lines().filter_map(line).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -301,3 +301,26 @@ async fn a_message_moved_under_the_old_id_is_not_lost() {
     assert!(moved(&mut redis)[0].contains(&id));
     finish(&mut lapsed, &["n"]).await;
 }
+
+/// A consumer that was stopped for longer than its lease goes on as if nothing had happened: that others closed its
+/// handoff lists is no error of a key.
+#[tokio::test]
+async fn a_wait_of_a_consumer_that_was_taken_for_dead_is_no_error() {
+    let server = RedisServer::start();
+    let mut redis = connection(&server);
+    let broker = broker(&server.url(0));
+    // It sends no heartbeat before its wait ends.
+    let mut long = spec(&["q"]);
+    long.lease = Duration::from_secs(60);
+    let mut lapsed = soon("a consumer", broker.consume(long)).await.unwrap();
+    idle(&mut lapsed, &mut redis, 1).await;
+    let [old] = ids(&mut redis).try_into().unwrap();
+    let () = redis.zadd("_apium.alive", &old, 1).unwrap();
+    let sweeping = consumer(&broker, "other").await;
+    until("the end of the old registration", || !ids(&mut redis).contains(&old)).await;
+    send(&broker, "q", &["m"]).await;
+    let batch = soon("a message", lapsed.next(1)).await.unwrap();
+    assert_eq!(names(&batch), ["m"]);
+    ack(&*lapsed, &batch).await;
+    soon("closing", sweeping.close()).await.unwrap();
+}

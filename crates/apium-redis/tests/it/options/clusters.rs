@@ -8,12 +8,14 @@ use apium_peers::redis::{Commands, Connection, Value, cmd};
 use apium_peers::redis_server::{Builder, RedisServer};
 use apium_protocol::result::state::State;
 use apium_transport::backend::backend::ResultBackend as _;
+use apium_transport::broker::broadcast::Broadcast as _;
 use apium_transport::broker::broker::Broker as _;
 use apium_transport::broker::settlement::{Acknowledgement, Settlement};
 use apium_transport::clock::Clock;
 use apium_transport::error::ErrorKind;
 use futures_util::StreamExt as _;
 
+use crate::broadcasts::{Mailboxes, requests};
 use crate::brokers::{ack, broker_with, consumer, finish, idle, keys, open, send, send_in_the_end, take, to};
 use crate::kit::{backend_with, connection, record, soon, until};
 use crate::settle::follow_ups::{Body, TTL, body_message, counts, header, part, settle, store};
@@ -140,6 +142,26 @@ async fn one_node_serves_and_is_followed() {
     let mut target = connection(&cluster.nodes[(from + 1) % 3]);
     idle(&mut consumer, &mut target, 1).await;
     tokio::join!(finish(&mut consumer, &["waited for"]), send(&broker, "q", &["waited for"]));
+}
+
+#[tokio::test]
+async fn broadcasts_reach_every_node_and_replies_follow_their_slot() {
+    let cluster = Cluster::start().await;
+    let from = cluster.owner("apium");
+    let (broker, sender) = (broker_with(&cluster.url(), &[]), broker_with(&cluster.url(), &[]));
+    let mut mailboxes = Mailboxes::open(&broker).await;
+    assert_eq!(mailboxes.receive_from(&sender).await, [false; 3]);
+    let requests = requests();
+    let reached = sender.send_counted(&requests, vec![to("", "m")]).await.unwrap();
+    assert_eq!(reached, None, "a node counts its own listeners alone");
+    cluster.move_slot("apium", from, (from + 1) % 3);
+    mailboxes.receive_from(&sender).await;
+    // One that opens its connections now, and so listens at another node.
+    let late = broker_with(&cluster.url(), &[]);
+    let mut of_late = Mailboxes::open(&late).await;
+    of_late.receive_from(&sender).await;
+    of_late.receive_from(&broker).await;
+    mailboxes.receive_from(&late).await;
 }
 
 #[tokio::test]

@@ -1,8 +1,8 @@
-//! `rediss://`: certificates of servers and clients, each made for the test by the `openssl` program.
+//! `rediss://`: certificates of servers and clients.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
+use apium_peers::certificates::Certificates;
 use apium_peers::port;
 use apium_peers::redis_server::RedisServer;
 use apium_protocol::result::state::State;
@@ -15,54 +15,6 @@ use futures_util::StreamExt as _;
 
 use crate::brokers::{broker_with, consumer, finish, open, options, send, to};
 use crate::kit::{record, soon, until};
-
-/// A folder with an authority `ca`, the certificates `server` and `client` that it has signed, and `other`, which is
-/// self-signed.
-struct Certificates(tempfile::TempDir);
-
-impl Certificates {
-    fn new() -> Self {
-        let folder = Self(tempfile::tempdir().unwrap());
-        for own in ["ca", "other"] {
-            let subject = format!("/CN={own}");
-            folder.openssl(
-                &["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"],
-                &["-days", "30", "-subj", &subject, "-keyout", &format!("{own}.key"), "-out", &format!("{own}.crt")],
-            );
-        }
-        std::fs::write(folder.path("names"), "subjectAltName=DNS:localhost,IP:127.0.0.1\nbasicConstraints=CA:FALSE\n")
-            .unwrap();
-        for name in ["server", "client"] {
-            let [key, request, certificate] = ["key", "csr", "crt"].map(|end| format!("{name}.{end}"));
-            let subject = format!("/CN={name}");
-            folder.openssl(
-                &["req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"],
-                &["-subj", &subject, "-keyout", &key, "-out", &request],
-            );
-            folder.openssl(
-                &["x509", "-req", "-in", &request, "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial"],
-                &["-days", "30", "-extfile", "names", "-out", &certificate],
-            );
-        }
-        let both = ["client.crt", "client.key"].map(|file| std::fs::read_to_string(folder.path(file)).unwrap());
-        std::fs::write(folder.path("client.pem"), both.concat()).unwrap();
-        folder
-    }
-
-    fn openssl(&self, first: &[&str], others: &[&str]) {
-        let made = Command::new("openssl").current_dir(self.0.path()).args(first).args(others).output();
-        let made = made.expect("could not run openssl, which makes the certificates of these tests");
-        assert!(made.status.success(), "{first:?}: {}", String::from_utf8_lossy(&made.stderr));
-    }
-
-    fn path(&self, file: &str) -> PathBuf {
-        self.0.path().join(file)
-    }
-
-    fn text(&self, file: &str) -> String {
-        self.path(file).to_str().unwrap().to_owned()
-    }
-}
 
 /// A server that speaks TLS on a port of its own, with or without client certificates.
 fn server(certificates: &Certificates, clients: &str) -> (RedisServer, u16) {

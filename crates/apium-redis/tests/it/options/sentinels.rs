@@ -10,6 +10,7 @@ use apium_transport::backend::backend::ResultBackend as _;
 use apium_transport::broker::broker::Broker as _;
 use apium_transport::error::ErrorKind;
 
+use crate::broadcasts::Mailboxes;
 use crate::brokers::{ack, broker_with, consumer, finish, idle, names, open, send, send_in_the_end, take, to};
 use crate::kit::{backend_with, connection, record, soon, until};
 
@@ -107,6 +108,22 @@ async fn a_master_that_dies_is_followed_within_ten_seconds() {
     let mut redis = connection(&watched.replica);
     idle(&mut consumer, &mut redis, 1).await;
     tokio::join!(finish(&mut consumer, &["c"]), send(&broker, "q", &["c"]));
+}
+
+#[tokio::test]
+async fn broadcasts_and_replies_follow_a_failover() {
+    let watched = Watched::start("").await;
+    let options = [("master_name", "main"), ("socket_timeout", "1")];
+    let (broker, sender) = (broker_with(&watched.url(), &options), broker_with(&watched.url(), &options));
+    let mut mailboxes = Mailboxes::open(&broker).await;
+    assert_eq!(mailboxes.receive_from(&sender).await, [false; 3]);
+    watched.master.kill();
+    let began = Instant::now();
+    assert_eq!(mailboxes.receive_from(&sender).await, [true; 3], "each says that it may have missed something");
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    let mut redis = connection(&watched.replica);
+    let heard: (String, usize) = cmd("PUBSUB").arg("NUMSUB").arg("/0.celery.pidbox").query(&mut redis).unwrap();
+    assert_eq!(heard.1, 1, "it listens at the new master");
 }
 
 #[tokio::test]

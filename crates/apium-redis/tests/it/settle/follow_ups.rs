@@ -21,7 +21,7 @@ use apium_transport::broker::settlement::{Acknowledgement, Disposition, Settleme
 use apium_transport::error::{ErrorKind, Result};
 
 use crate::brokers::{consumer, finish, keys, names, options, send, spec, take, to};
-use crate::kit::{connection, record, soon, version};
+use crate::kit::{connection, ran, record, soon, version, wait_for_silence};
 
 pub(crate) const TTL: Option<Duration> = Some(Duration::from_secs(86_400));
 
@@ -502,17 +502,6 @@ async fn a_body_that_cannot_be_made_is_failed() {
     assert_eq!(bodies.len(), 2);
 }
 
-/// How often commands whose names begin with one of these were run, also inside scripts.
-pub(crate) fn ran(redis: &mut Connection, names: &[&str]) -> usize {
-    let stats: String = apium_peers::redis::cmd("INFO").arg("commandstats").query(redis).unwrap();
-    let one = |line: &str| {
-        let (name, numbers) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
-        let calls = numbers.split(',').next()?.parse::<usize>().ok()?;
-        names.iter().any(|wanted| name.starts_with(wanted)).then_some(calls)
-    };
-    stats.lines().filter_map(one).sum()
-}
-
 /// Commands that settling uses, and that the maintenance of a new consumer does not.
 const INNER: &[&str] = &["zrem", "hdel", "hexists", "set", "publish", "get", "sadd", "zadd", "zcard", "pexpire", "del"];
 
@@ -528,6 +517,7 @@ async fn a_part_costs_no_round_trip_of_its_own_and_a_thousand_few() {
     send(&broker, "q", &all.iter().map(String::as_str).collect::<Vec<_>>()).await;
     send(&broker, "bodies", &["bound now"]).await;
     let batch = take(&mut consumer, 1010).await;
+    wait_for_silence(&mut redis);
     open(&backend, "g", 1000).await;
     open(&backend, "h", 3).await;
     let acked = |at: usize| Settlement::default().ending(Some((batch[at].receipt.clone(), Acknowledgement::Ack)));

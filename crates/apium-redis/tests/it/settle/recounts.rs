@@ -19,8 +19,8 @@ use apium_transport::broker::settlement::{Acknowledgement, Settlement};
 use apium_transport::error::Result;
 
 use crate::brokers::{consumer, keys, length, names, spec, take, to, with_priority};
-use crate::kit::{connection, record, soon, until, version};
-use crate::settle::follow_ups::{Body, body_message, listed, open, part, ran, settle, state, store};
+use crate::kit::{connection, ran, record, soon, until, version, wait_for_silence};
+use crate::settle::follow_ups::{Body, body_message, listed, open, part, settle, state, store};
 
 /// The continuation of a chord, with a recount message.
 struct WithRecount<F, G>(Body<F>, G);
@@ -90,6 +90,7 @@ async fn nothing_is_left_where_nobody_dies() {
     lasting.lease = Duration::from_secs(600);
     let consumer = broker.consume(lasting).await.unwrap();
     crate::brokers::send(&broker, "recounts", &["bound now"]).await;
+    wait_for_silence(&mut redis);
     for (round, group) in ["warm", "g"].into_iter().enumerate() {
         open(&backend, group, 3).await;
         let mut cost = async |batch: Vec<Settlement>| {
