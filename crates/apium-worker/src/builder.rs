@@ -27,6 +27,7 @@ use crate::observe::heartbeat::HeartbeatPace;
 use crate::observe::services::EventOptions;
 use crate::observe::worker_observer::{ObserversOfApp, WorkerObserver};
 use crate::pool::kind::PoolKind;
+use crate::pool::process::child_program::ChildProgram;
 use crate::shutdown::kind::{StopCause, StopKind};
 use crate::shutdown::report::StopReport;
 use crate::shutdown::signals::{Signals, listen};
@@ -51,6 +52,8 @@ impl AppWorker for App {
             multiplier: None,
             hostname: None,
             pool: None,
+            child_program: None,
+            foreign_program: None,
             layers: Vec::new(),
             soft_stop: None,
             probes: ProbeOptions::default(),
@@ -74,6 +77,8 @@ pub struct WorkerBuilder {
     multiplier: Option<PrefetchMultiplier>,
     hostname: Option<String>,
     pool: Option<PoolKind>,
+    child_program: Option<ChildProgram>,
+    foreign_program: Option<ChildProgram>,
     layers: Vec<Arc<dyn WorkLayer>>,
     soft_stop: Option<Duration>,
     probes: ProbeOptions,
@@ -130,6 +135,20 @@ impl WorkerBuilder {
         self
     }
 
+    /// How child processes are started, for the pool of processes and for tasks with `isolation = "process"`. The
+    /// worker of the command line has it.
+    pub fn child_program(mut self, program: ChildProgram) -> Self {
+        self.child_program = Some(program);
+        self
+    }
+
+    /// How child processes with the bodies of foreign tasks are started.
+    #[doc(hidden)]
+    pub fn foreign_program(mut self, program: ChildProgram) -> Self {
+        self.foreign_program = Some(program);
+        self
+    }
+
     /// Adds a layer around every run of this worker, inside those that were added before and inside those of the app
     /// ([`AppWorkLayers::work_layer`](crate::layer::AppWorkLayers::work_layer)).
     pub fn layer(mut self, layer: impl WorkLayer) -> Self {
@@ -161,6 +180,19 @@ impl WorkerBuilder {
         E: fmt::Display,
     {
         self.commands.add(OwnCommand::new(name.into(), help.into(), command));
+        self
+    }
+
+    /// Adds a command that only looks to this worker, beside those of its app
+    /// ([`AppControlCommands::inspect_command`](crate::control::call::AppControlCommands::inspect_command)).
+    pub fn inspect_command<F, Fut, T, E>(mut self, name: impl Into<String>, help: impl Into<String>, command: F) -> Self
+    where
+        F: Fn(ControlCall) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<T, E>> + Send + 'static,
+        T: Serialize,
+        E: fmt::Display,
+    {
+        self.commands.add(OwnCommand::new(name.into(), help.into(), command).inspecting());
         self
     }
 
@@ -234,6 +266,8 @@ impl WorkerBuilder {
             node: node_name::expand(self.hostname.as_deref().unwrap_or("celery@%h"), &node_name::host()).into(),
             queues: self.queues.unwrap_or_else(|| config.queue_names()),
             pool,
+            child_program: self.child_program,
+            foreign_program: self.foreign_program,
             concurrency: self.concurrency.or(config.worker_concurrency).unwrap_or_else(default_slots),
             multiplier: self.multiplier.unwrap_or(config.worker_prefetch_multiplier),
             layers: self.layers,

@@ -176,7 +176,9 @@ fn result_update(verdict: &Verdict) -> ResultUpdate {
             let exception = ExceptionInfo::task_revoked(why.reason());
             ResultUpdate::of_failure(State::Revoked, &Failure::from_exception(exception))
         }
-        Verdict::Retry(_) => ResultUpdate { state: State::Retry, result: Json::NULL, traceback: None },
+        Verdict::Retry(_) | Verdict::Retried { .. } => {
+            ResultUpdate { state: State::Retry, result: Json::NULL, traceback: None }
+        }
         Verdict::Ignored
         | Verdict::Replaced(_)
         | Verdict::Aborted

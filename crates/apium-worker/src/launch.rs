@@ -9,7 +9,9 @@ use apium_app::config::prefetch::PrefetchMultiplier;
 use apium_app::context::state_map::StateMap;
 use apium_app::error::{Error, ErrorKind, Result};
 use apium_app::observe::custom_event::SharedEventSink;
+use apium_app::options::task_options::Isolation;
 use apium_app::publish::publisher::Publisher;
+use apium_app::task::registered::RegisteredTask;
 use apium_app::task::registry::Registry;
 use apium_protocol::codecs::accept::Accept;
 use apium_protocol::codecs::codecs::Codecs;
@@ -50,6 +52,9 @@ use crate::pipeline::settle::Settler;
 use crate::pool::kind::PoolKind;
 use crate::pool::pool::PoolSlot;
 use crate::pool::pools::Pools;
+use crate::pool::process::child_program::ChildProgram;
+use crate::pool::process::children::{ChildOptions, Children};
+use crate::pool::process::process_pool::ProcessPool;
 use crate::pool::running_app_code::RunningAppCode;
 use crate::pool::threads::LeakCeiling;
 use crate::pool::watchdog::Watchdog;
@@ -87,6 +92,9 @@ pub(crate) struct WorkerOptions {
     pub(crate) node: Arc<str>,
     pub(crate) queues: Vec<String>,
     pub(crate) pool: PoolKind,
+    pub(crate) child_program: Option<ChildProgram>,
+    /// The program of foreign tasks.
+    pub(crate) foreign_program: Option<ChildProgram>,
     pub(crate) concurrency: usize,
     pub(crate) multiplier: PrefetchMultiplier,
     /// Layers around every run of this worker, inside those of the app.
@@ -138,6 +146,7 @@ pub(crate) async fn launch(mut app: AppResources, mut options: WorkerOptions) ->
     let (watchdog, timers) = options.watched.then(|| Watchdog::start(&runs, &clock)).flatten().unzip();
     let run_clock = watchdog.as_ref().map_or_else(|| RunClock::new(clock.clone()), Watchdog::run_clock);
     let pools = Pools::new(options.pool, slots + errback_runner::AT_ONCE, &run_clock, ceiling);
+    let (pools, children) = with_processes(pools, &app, &mut options, (slots, &run_clock, &faults)).await?;
     let executor = Executor { pools, layers: [&*app.layers, &*options.layers].concat() };
     let beside = PoolSlot::unwatched(runs.beside().clone());
     let (registry, publisher) = (app.registry.clone(), app.publisher.clone());
@@ -183,6 +192,7 @@ pub(crate) async fn launch(mut app: AppResources, mut options: WorkerOptions) ->
     let events = EventServices::start(options.events, &process, &broker, &clock);
     Ok(RunningWorker {
         events,
+        children,
         slots: Slots::start(&process, timers),
         completer: completer.start(),
         errbacks: errbacks.start(),
@@ -208,6 +218,57 @@ pub(crate) async fn launch(mut app: AppResources, mut options: WorkerOptions) ->
         faults,
         process,
     })
+}
+
+/// Starts child processes for tasks that run in one, and the first of each kind, so that a program that cannot serve as
+/// one is known now.
+async fn with_processes(
+    mut pools: Pools,
+    app: &AppResources,
+    options: &mut WorkerOptions,
+    (slots, clock, faults): (usize, &RunClock, &Faults),
+) -> Result<(Pools, Vec<Service>)> {
+    let mut services = Vec::new();
+    let isolated = |task: &&Arc<RegisteredTask>| task.effective.isolation == Isolation::Process && !task.is_foreign();
+    let has_own_tasks = app.registry.iter().any(|task| !task.is_foreign());
+    let wants = match options.pool {
+        PoolKind::Processes if options.foreign_program.is_none() || has_own_tasks => {
+            Some("the pool of processes".to_owned())
+        }
+        _ => app.registry.iter().find(isolated).map(|task| format!("the isolation of task {}", task.name)),
+    };
+    let start = async |program: ChildProgram, kept: usize| {
+        let failed = |text: String| Error::new(ErrorKind::Config, format!("start a child process: {text}"));
+        let most = slots + errback_runner::AT_ONCE;
+        let options = ChildOptions { kept, ..ChildOptions::of(app.publisher.config(), options.node.clone()) };
+        let children = Children::new(program, options, most, faults.clone());
+        let children = children.map_err(|error| failed(error.to_string()))?;
+        let service = children.start();
+        children.try_one().await.map_err(failed)?;
+        Ok::<_, Error>((ProcessPool::new(children, clock.clone()), service))
+    };
+    if let Some(wants) = wants {
+        let Some(program) = options.child_program.take() else {
+            let text = format!(
+                "start the worker with {wants}: it does not know how to start a child process; begin `main` with \
+                 `let children = ChildProgram::of(app)`, and give that to the worker with `.child_program(children)`"
+            );
+            return Err(Error::new(ErrorKind::Config, text));
+        };
+        let (pool, service) = start(program, 0).await?;
+        pools = pools.with_processes(pool);
+        services.push(service);
+    }
+    if let Some(task) = app.registry.iter().find(|task| task.is_foreign()) {
+        let Some(program) = options.foreign_program.take() else {
+            let text = format!("start the worker with {}: nothing says which program has its body", task.name);
+            return Err(Error::new(ErrorKind::Config, text));
+        };
+        let (pool, service) = start(program, slots).await?;
+        pools = pools.with_foreign(pool);
+        services.push(service);
+    }
+    Ok((pools, services))
 }
 
 /// How often a message may kill its worker, where the broker counts that.

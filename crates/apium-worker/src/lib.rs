@@ -6,6 +6,7 @@
 
 mod backends;
 pub mod builder;
+pub mod child;
 mod consume;
 pub mod control;
 mod counts;

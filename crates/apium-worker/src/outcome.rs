@@ -23,6 +23,11 @@ pub enum RunOutcome {
     Failure(Failure),
     /// The body asked for a retry (Celery: `self.retry`).
     Retry(RetryRequest),
+    /// The body asked for a retry, and a child process has sent its message.
+    Retried {
+        /// The error that caused it.
+        cause: Option<Failure>,
+    },
     /// The body rejected its message (Celery: `Reject`).
     Reject {
         /// Why.
@@ -52,6 +57,11 @@ pub enum RunOutcome {
     },
     /// The task was aborted before the run could begin.
     Aborted,
+    /// The child process in which the body ran has died, or could not begin it.
+    Lost {
+        /// How it died, in Celery's words.
+        reason: String,
+    },
     /// A cold stop of the worker cancelled the run.
     Cancelled,
     /// The body failed with an error that says that a broker or a store is away ([`Failure::is_outage`]), and its

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use tokio::sync::watch;
 
 use crate::health::health::WorkerHealth;
@@ -37,6 +39,8 @@ const OBSERVERS_TIMEOUT: Duration = Duration::from_secs(1);
 pub(crate) struct RunningWorker {
     pub(crate) process: Arc<Process>,
     pub(crate) slots: Slots,
+    /// Starts and ends child processes, where there are any. It stops after all that runs in them.
+    pub(crate) children: Vec<Service>,
     pub(crate) completer: Service,
     /// Calls errbacks. It stops after the completer, which adds errbacks until it ends.
     pub(crate) errbacks: Service,
@@ -115,6 +119,7 @@ impl RunningWorker {
         let ended = async {
             tokio::select! {
                 ended = self.slots.until_ended() => ended,
+                ended = until_ended(&mut self.children) => ended,
                 ended = self.completer.until_ended() => {
                     self.process.completer.close();
                     ended
@@ -238,6 +243,10 @@ impl RunningWorker {
 
     /// Stops the services that are left. Nothing here takes long.
     async fn close(self, how: StopKind) {
+        if how != StopKind::Now {
+            let stopped = self.children.into_iter().map(|children| children.stop(None));
+            futures_util::future::join_all(stopped).await;
+        }
         self.timer.stop(None).await;
         self.duplicate_node.stop(Some(Duration::ZERO)).await;
         let patience = if how == StopKind::Now { Duration::ZERO } else { CONTROL_TIMEOUT };
@@ -259,6 +268,15 @@ impl RunningWorker {
         if closed.is_err() {
             tracing::warn!("could not end the threads of the worker's pools");
         }
+    }
+}
+
+/// Waits until one of these services ends.
+async fn until_ended(services: &mut [Service]) -> String {
+    let mut ended: FuturesUnordered<_> = services.iter_mut().map(Service::until_ended).collect();
+    match ended.next().await {
+        Some(ended) => ended,
+        None => std::future::pending().await,
     }
 }
 

@@ -5,25 +5,15 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use apium_app::control::pause::PauseRecord;
 use apium_protocol::error::with_causes;
 use apium_protocol::value::printable::printable_text;
 use apium_transport::broker::broker::SharedBroker;
 use apium_transport::broker::consumer::{ConsumeSpec, Consumer};
 use apium_transport::broker::topology::{Queue, Topology};
-use apium_transport::error::Result;
+use apium_transport::error::{Error, Result};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-use tokio::sync::Notify;
-
-/// Who paused a queue, and why; the value of its record.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct PauseRecord {
-    /// Who, such as `gen4711@host`.
-    pub(crate) by: String,
-    /// Why; may be empty.
-    pub(crate) reason: String,
-}
+use tokio::sync::{Notify, oneshot};
 
 /// The queues of a worker.
 #[derive(Debug)]
@@ -38,6 +28,30 @@ pub(crate) struct ConsumedQueues {
 struct State {
     queues: Vec<Queue>,
     paused: BTreeMap<String, (PauseRecord, Timestamp)>,
+    /// Who waits for a queue that was added.
+    added: Vec<AddedQueue>,
+}
+
+/// A queue that was added, until the fetching loop has followed.
+#[derive(Debug)]
+struct AddedQueue {
+    name: String,
+    /// The version at which it is in the list.
+    version: u64,
+    told: oneshot::Sender<Added>,
+}
+
+/// What became of a queue that was added.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Added {
+    /// It is consumed.
+    Consumed,
+    /// It is consumed as soon as it is resumed.
+    Paused,
+    /// It was cancelled meanwhile.
+    Cancelled,
+    /// The broker refuses it, and says why.
+    Refused(String),
 }
 
 /// The queues that a consumer consumes.
@@ -50,7 +64,7 @@ pub(crate) struct Subscribed {
 impl ConsumedQueues {
     /// These queues, none of which is paused.
     pub(crate) fn new(queues: Vec<Queue>) -> Arc<Self> {
-        let state = Mutex::new(State { queues, paused: BTreeMap::new() });
+        let state = Mutex::new(State { queues, paused: BTreeMap::new(), added: Vec::new() });
         Arc::new(Self { state, version: AtomicU64::new(1), changed: Notify::new() })
     }
 
@@ -58,9 +72,13 @@ impl ConsumedQueues {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
-        let changed = change(&mut self.lock());
-        self.version.fetch_add(1, Ordering::AcqRel);
+    /// Makes a change, which is told the version that it makes.
+    fn change<T>(&self, change: impl FnOnce(&mut State, u64) -> T) -> T {
+        let mut state = self.lock();
+        let version = self.version.load(Ordering::Acquire) + 1;
+        let changed = change(&mut state, version);
+        self.version.store(version, Ordering::Release);
+        drop(state);
         self.changed.notify_one();
         changed
     }
@@ -71,33 +89,43 @@ impl ConsumedQueues {
         state.queues.iter().filter(|queue| !state.paused.contains_key(&queue.name)).cloned().collect()
     }
 
-    /// Consumes one more queue. One of the same name is replaced.
-    pub(crate) fn add(&self, queue: Queue) {
-        self.change(|state| {
+    /// The names of all its queues, those that are paused among them.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.lock().queues.iter().map(|queue| queue.name.clone()).collect()
+    }
+
+    /// Consumes one more queue. One of the same name is replaced. What it returns says what became of it, when the
+    /// fetching loop has followed; it is an error when the worker stops before.
+    pub(crate) fn add(&self, queue: Queue) -> oneshot::Receiver<Added> {
+        let (told, added) = oneshot::channel();
+        self.change(|state, version| {
+            state.added.retain(|added| !added.told.is_closed());
+            state.added.push(AddedQueue { name: queue.name.clone(), version, told });
             state.queues.retain(|present| present.name != queue.name);
             state.queues.push(queue);
         });
+        added
     }
 
     /// Consumes a queue no more.
     pub(crate) fn remove(&self, name: &str) {
-        self.change(|state| state.queues.retain(|present| present.name != name));
+        self.change(|state, _| state.queues.retain(|present| present.name != name));
     }
 
     /// Pauses a queue, whether this worker consumes it or not.
     pub(crate) fn pause(&self, name: String, record: PauseRecord, at: Timestamp) {
-        self.change(|state| state.paused.insert(name, (record, at)));
+        self.change(|state, _| state.paused.insert(name, (record, at)));
     }
 
     /// Lets a queue be consumed again.
     pub(crate) fn resume(&self, name: &str) {
-        self.change(|state| state.paused.remove(name));
+        self.change(|state, _| state.paused.remove(name));
     }
 
     /// These queues are paused, and no others.
     pub(crate) fn set_paused(&self, paused: BTreeMap<String, (PauseRecord, Timestamp)>) {
         if self.lock().paused != paused {
-            self.change(|state| state.paused = paused);
+            self.change(|state, _| state.paused = paused);
         }
     }
 
@@ -130,7 +158,39 @@ impl ConsumedQueues {
         broker.declare(&topology).await?;
         let mut spec = spec.clone();
         spec.queues.clone_from(&subscribed.names);
-        Ok((broker.consume(spec).await?, subscribed))
+        let consumer = broker.consume(spec).await?;
+        self.tell_added(&subscribed);
+        Ok((consumer, subscribed))
+    }
+
+    /// Tells those who added queues what became of them, as far as the consumer has followed.
+    fn tell_added(&self, subscribed: &Subscribed) {
+        let mut state = self.lock();
+        let (followed, later) = std::mem::take(&mut state.added)
+            .into_iter()
+            .partition::<Vec<_>, _>(|added| added.version <= subscribed.version);
+        state.added = later;
+        for AddedQueue { name, told, .. } in followed {
+            let outcome = match () {
+                () if subscribed.names.contains(&name) => Added::Consumed,
+                () if state.queues.iter().all(|queue| queue.name != name) => Added::Cancelled,
+                () => Added::Paused,
+            };
+            // Nobody may wait for it any more.
+            let _ = told.send(outcome);
+        }
+    }
+
+    /// Leaves out a queue that the broker refuses, and tells those who added it.
+    fn refused(&self, name: &str, error: &Error) {
+        let mut state = self.lock();
+        state.queues.retain(|queue| queue.name != name);
+        let (refused, others) =
+            std::mem::take(&mut state.added).into_iter().partition::<Vec<_>, _>(|added| added.name == name);
+        state.added = others;
+        for added in refused {
+            let _ = added.told.send(Added::Refused(format!("{error:#}")));
+        }
     }
 
     /// The queues for a consumer, with their names as it subscribes to them.
@@ -185,11 +245,12 @@ impl ConsumedQueues {
                 Err(error) if error.is_retryable() || error.is_final() => return Err(error),
                 Err(error) => {
                     tracing::error!(error = %with_causes(&error), queue = &*printable_text(&name), "could not consume a queue that was added; the worker goes on without it");
-                    self.lock().queues.retain(|queue| queue.name != name);
+                    self.refused(&name, &error);
                 }
             }
         }
         subscribed.version = new.version;
+        self.tell_added(subscribed);
         Ok(())
     }
 }

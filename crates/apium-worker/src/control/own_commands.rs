@@ -19,6 +19,8 @@ type Run = Arc<dyn Fn(ControlCall) -> BoxFuture<'static, Result<Json, String>> +
 pub(crate) struct OwnCommand {
     pub(crate) name: String,
     pub(crate) help: String,
+    /// Whether it only looks.
+    pub(crate) inspects: bool,
     pub(crate) run: Run,
 }
 
@@ -37,7 +39,12 @@ impl OwnCommand {
                 Json::from_serialize(&value).map_err(|error| format!("could not {error:#}"))
             })
         });
-        Self { name, help, run }
+        Self { name, help, inspects: false, run }
+    }
+
+    /// The same command as one that only looks.
+    pub(crate) fn inspecting(self) -> Self {
+        Self { inspects: true, ..self }
     }
 }
 

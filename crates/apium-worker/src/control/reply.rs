@@ -1,8 +1,10 @@
 //! Replies to requests: each goes to the mailbox that the request names, if it names one.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use apium_app::observe::lamport_clock::LamportClock;
+use apium_protocol::codecs::codecs::Codecs;
 use apium_protocol::error::with_causes;
 use apium_protocol::json::text::Json;
 use apium_protocol::message::control::{ControlReply, ReplyAddress};
@@ -28,12 +30,26 @@ pub(crate) struct OutgoingReply {
     message: Outgoing,
 }
 
-impl OutgoingReply {
-    /// What this node answers.
-    pub(crate) fn new(to: &ReplyTo, node: &str, answer: &Json, clock: &LamportClock) -> Self {
-        let message = ControlReply::message(node, answer, to.ticket.as_deref(), clock.forward());
+/// Writes the replies of a node.
+#[derive(Clone)]
+pub(crate) struct ReplyWriter {
+    pub(crate) node: Arc<str>,
+    pub(crate) clock: LamportClock,
+    pub(crate) codecs: Codecs,
+    /// The serializer of tasks, as in Celery.
+    pub(crate) serializer: Arc<str>,
+}
+
+impl ReplyWriter {
+    /// The message of an answer.
+    pub(crate) fn write(&self, to: &ReplyTo, answer: &Json) -> OutgoingReply {
+        let mut message = ControlReply::message(&self.node, answer, to.ticket.as_deref(), self.clock.forward());
+        if let Err(error) = self.codecs.reformat(&mut message, &self.serializer) {
+            // Such as a number of more than 64 bits in msgpack. Whoever asked may read JSON too.
+            tracing::debug!(error = %with_causes(&error), "a reply to remote control is sent in JSON");
+        }
         let ReplyAddress { exchange, routing_key, .. } = to.address.clone();
-        Self { message: Outgoing::new(exchange.as_str().into(), routing_key.into(), message), exchange }
+        OutgoingReply { message: Outgoing::new(exchange.as_str().into(), routing_key.into(), message), exchange }
     }
 }
 

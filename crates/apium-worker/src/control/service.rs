@@ -22,7 +22,7 @@ use crate::control::commands::dispatch::answer;
 use crate::control::controlled::{Answer, Controlled};
 use crate::control::mingle::mingle;
 use crate::control::python_error::PythonError;
-use crate::control::reply::{OutgoingReply, ReplyTo, send_all};
+use crate::control::reply::{OutgoingReply, ReplyTo, ReplyWriter, send_all};
 use crate::control::requests::Requests;
 use crate::pipeline::complete::outage::Outage;
 use crate::pool::guard::{Panicked, guarded};
@@ -42,6 +42,7 @@ type Beside = FuturesUnordered<BoxFuture<'static, ()>>;
 pub(crate) struct ControlService {
     pub(crate) controlled: Arc<Controlled>,
     pub(crate) requests: Requests,
+    pub(crate) replies: ReplyWriter,
     pub(crate) names: ControlNames,
     pub(crate) spec: MailboxSpec,
     /// Whether it greets the other workers when it starts.
@@ -180,16 +181,15 @@ impl ControlService {
         match (answer, reply_to) {
             (Answer::Nothing, _) | (Answer::Reply(_), None) => {}
             (Answer::Reply(answer), Some(to)) => {
-                replies.push(OutgoingReply::new(&to, &controlled.node, &answer, &controlled.clock));
+                replies.push(self.replies.write(&to, &answer));
             }
             (Answer::Later(later), to) => {
-                let controlled = controlled.clone();
+                let (writer, broker) = (self.replies.clone(), controlled.records.broker().clone());
                 beside.push(Box::pin(async move {
                     let answer = AssertUnwindSafe(later).catch_unwind().await;
                     let answer = answer.unwrap_or_else(|panic| crashed(&Panicked::of(&*panic)));
                     let Some(to) = to else { return };
-                    let reply = OutgoingReply::new(&to, &controlled.node, &answer, &controlled.clock);
-                    send_all(controlled.records.broker().clone(), vec![reply]).await;
+                    send_all(broker, vec![writer.write(&to, &answer)]).await;
                 }));
             }
         }

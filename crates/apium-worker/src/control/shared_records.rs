@@ -2,10 +2,14 @@
 //! paused. It reads them when it starts and after it may have missed a command, and writes the revokes that it hears.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use apium_app::config::table::Config;
 use apium_app::context::result_document::{ResultPolicy, ResultUpdate, other_task_document};
+use apium_app::control::fleet_change::fleet_limits;
+use apium_app::control::pause::PauseRecord;
 use apium_app::failure::Failure;
 use apium_protocol::error::with_causes;
 use apium_protocol::json::text::Json;
@@ -15,22 +19,20 @@ use apium_protocol::result::state::State;
 use apium_protocol::value::value::Value;
 use apium_transport::backend::backend::ResultRecord;
 use apium_transport::broker::broker::SharedBroker;
-use apium_transport::broker::fleet::{FleetLimits, FleetRecord, FleetTopic};
+use apium_transport::broker::fleet::{FleetLimits, FleetRecord, FleetTopic, stamp_key};
 use apium_transport::clock::Clock;
 use apium_transport::error::Result;
 use tokio::sync::Notify;
 
 use crate::backends::Backends;
-use crate::control::consumed_queues::{ConsumedQueues, PauseRecord};
+use crate::control::consumed_queues::ConsumedQueues;
 use crate::pipeline::complete::outage::Outage;
 use crate::runs::registry::Runs;
-use crate::runs::revoked::{RevokedTasks, stamp_key};
+use crate::runs::revoked::RevokedTasks;
 use crate::service::Stopping;
 
 /// How many records are written at once, and of how many tasks the state is read at once.
 const BATCH: usize = 1_000;
-/// How many queues may be paused at once.
-const MOST_PAUSED: usize = 10_000;
 /// How long a worker that stops tries to write what it has not.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -40,8 +42,7 @@ pub(crate) struct SharedRecords {
     pub(crate) clock: Clock,
     pub(crate) revoked: Arc<RevokedTasks>,
     pub(crate) queues: Arc<ConsumedQueues>,
-    /// `worker_revokes_max`, `worker_revoke_expires`.
-    pub(crate) limits: FleetLimits,
+    pub(crate) config: Arc<Config>,
     pub(crate) backends: Arc<Backends>,
     pub(crate) policy: ResultPolicy,
     pub(crate) runs: Arc<Runs>,
@@ -53,6 +54,16 @@ pub(crate) struct SharedRecords {
 pub(crate) struct Journal {
     pending: Mutex<Pending>,
     wake: Notify,
+    /// Whether the last ids pushed older ones out of the store.
+    ids_are_full: AtomicBool,
+    /// The same for stamps.
+    stamps_are_full: AtomicBool,
+}
+
+impl Journal {
+    fn is_full(&self, topic: FleetTopic) -> &AtomicBool {
+        if topic == FleetTopic::RevokedTasks { &self.ids_are_full } else { &self.stamps_are_full }
+    }
 }
 
 #[derive(Default)]
@@ -66,6 +77,11 @@ struct Pending {
 impl SharedRecords {
     pub(crate) fn broker(&self) -> &SharedBroker {
         &self.broker
+    }
+
+    /// How much of a topic is kept.
+    fn limits(&self, topic: FleetTopic) -> FleetLimits {
+        fleet_limits(&self.config, topic)
     }
 
     fn pending(&self) -> MutexGuard<'_, Pending> {
@@ -82,13 +98,16 @@ impl SharedRecords {
     pub(crate) fn revoke(&self, ids: &[TaskId], is_to_write: bool) {
         let now = self.clock.now();
         self.revoked.add_ids(ids.iter().map(|id| (id.as_str(), now)), now);
+        let active = self.runs.active();
+        let runs = |id: &TaskId| active.iter().any(|run| run.id() == Some(id));
         let mut pending = self.pending();
         if is_to_write {
             pending.ids.extend(ids.iter().map(|id| FleetRecord::new(id.as_str(), Json::NULL, now)));
-            keep_last(&mut pending.ids, self.limits.most);
+            keep_last(&mut pending.ids, self.config.worker_revokes_max);
         }
-        pending.to_mark.extend(ids.iter().cloned());
-        keep_last(&mut pending.to_mark, self.limits.most);
+        // What runs now is not marked, whether it ends before that or not: its own end says what became of it.
+        pending.to_mark.extend(ids.iter().filter(|id| !runs(id)).cloned());
+        keep_last(&mut pending.to_mark, self.config.worker_revokes_max);
         drop(pending);
         self.journal.wake.notify_one();
     }
@@ -100,7 +119,7 @@ impl SharedRecords {
         if is_to_write {
             let mut pending = self.pending();
             pending.stamps.extend(keys.into_iter().map(|key| FleetRecord::new(key, Json::NULL, now)));
-            keep_last(&mut pending.stamps, self.limits.most);
+            keep_last(&mut pending.stamps, self.config.worker_revokes_max);
             drop(pending);
             self.journal.wake.notify_one();
         }
@@ -116,9 +135,10 @@ impl SharedRecords {
     /// Reads what all workers share.
     pub(crate) async fn load(&self) -> Result<()> {
         let Some(fleet) = self.broker.fleet() else { return Ok(()) };
-        let ids = fleet.list(FleetTopic::RevokedTasks, None, self.limits).await?;
-        let stamps = fleet.list(FleetTopic::RevokedStamps, None, self.limits).await?;
-        let paused = fleet.list(FleetTopic::PausedQueues, None, paused_limits()).await?;
+        let list = |topic| fleet.list(topic, None, self.limits(topic));
+        let ids = list(FleetTopic::RevokedTasks).await?;
+        let stamps = list(FleetTopic::RevokedStamps).await?;
+        let paused = list(FleetTopic::PausedQueues).await?;
         let now = self.clock.now();
         self.revoked.add_ids(ids.iter().map(|record| (&record.key, record.at)), now);
         self.revoked.add_stamps(stamps.iter().map(|record| (read_stamp(&record.key), record.at)), now);
@@ -153,24 +173,40 @@ impl SharedRecords {
         }
     }
 
-    /// Pauses a queue here, and for workers that start later. Returns whether the broker keeps it.
-    pub(crate) async fn pause(&self, queue: String, record: PauseRecord) -> Result<bool> {
+    /// Pauses a queue here. With `is_to_write` the future writes it for workers that start later, and says whether the
+    /// broker keeps it.
+    pub(crate) fn pause(
+        self: &Arc<Self>,
+        queue: &str,
+        record: PauseRecord,
+        is_to_write: bool,
+    ) -> Option<impl Future<Output = Result<bool>> + Send + 'static> {
         let now = self.clock.now();
-        self.queues.pause(queue.clone(), record.clone(), now);
-        let Some(fleet) = self.broker.fleet() else { return Ok(false) };
-        let value = Json::from_serialize(&record).unwrap_or(Json::NULL);
-        let records = vec![FleetRecord::new(queue, value, now)];
-        fleet.put(FleetTopic::PausedQueues, records, paused_limits()).await?;
-        Ok(true)
+        self.queues.pause(queue.to_owned(), record.clone(), now);
+        let (records, queue) = (self.clone(), queue.to_owned());
+        is_to_write.then_some(async move {
+            let Some(fleet) = records.broker.fleet() else { return Ok(false) };
+            let value = Json::from_serialize(&record).unwrap_or(Json::NULL);
+            let topic = FleetTopic::PausedQueues;
+            fleet.put(topic, vec![FleetRecord::new(queue, value, now)], records.limits(topic)).await?;
+            Ok(true)
+        })
     }
 
-    /// Resumes a queue here, and for workers that start later.
-    pub(crate) async fn resume(&self, queue: String) -> Result<()> {
-        self.queues.resume(&queue);
-        if let Some(fleet) = self.broker.fleet() {
-            fleet.remove(FleetTopic::PausedQueues, &[queue]).await?;
-        }
-        Ok(())
+    /// Resumes a queue here. With `is_to_write` the future writes it for workers that start later.
+    pub(crate) fn resume(
+        self: &Arc<Self>,
+        queue: &str,
+        is_to_write: bool,
+    ) -> Option<impl Future<Output = Result<()>> + Send + 'static> {
+        self.queues.resume(queue);
+        let (records, queue) = (self.clone(), queue.to_owned());
+        is_to_write.then_some(async move {
+            if let Some(fleet) = records.broker.fleet() {
+                fleet.remove(FleetTopic::PausedQueues, &[queue]).await?;
+            }
+            Ok(())
+        })
     }
 
     /// Does in the stores what is to be done, until it is asked to stop; then what is left, if the stores answer.
@@ -228,14 +264,16 @@ impl SharedRecords {
                 if batch.is_empty() {
                     break;
                 }
-                match fleet.put(topic, batch.clone(), self.limits).await {
-                    Ok(0) => {}
+                match fleet.put(topic, batch.clone(), self.limits(topic)).await {
+                    Ok(0) => self.journal.is_full(topic).store(false, Ordering::Relaxed),
+                    // It is said once, until there is room again.
+                    Ok(_) if self.journal.is_full(topic).swap(true, Ordering::Relaxed) => {}
                     Ok(dropped) => {
                         let topic = topic.name();
                         tracing::warn!(
                             dropped,
                             topic,
-                            most = self.limits.most,
+                            most = self.config.worker_revokes_max,
                             "the oldest records were dropped, since there are too many (worker_revokes_max)"
                         );
                     }
@@ -243,7 +281,7 @@ impl SharedRecords {
                         let mut pending = self.pending();
                         let records = records_of(&mut pending, topic);
                         records.splice(..0, batch);
-                        keep_last(records, self.limits.most);
+                        keep_last(records, self.config.worker_revokes_max);
                         return Err(error);
                     }
                     Err(error) => {
@@ -299,10 +337,6 @@ impl SharedRecords {
 
 fn records_of(pending: &mut Pending, topic: FleetTopic) -> &mut Vec<FleetRecord> {
     if topic == FleetTopic::RevokedTasks { &mut pending.ids } else { &mut pending.stamps }
-}
-
-fn paused_limits() -> FleetLimits {
-    FleetLimits::new(MOST_PAUSED, None)
 }
 
 /// The key of a stamp as this worker writes it: two spellings of a value are one.

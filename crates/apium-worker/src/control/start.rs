@@ -6,11 +6,11 @@ use std::time::Instant;
 use apium_app::config::prefetch::PrefetchMultiplier;
 use apium_protocol::error::with_causes;
 use apium_protocol::message::control::ControlNames;
-use apium_transport::broker::fleet::FleetLimits;
 
 use crate::control::consumed_queues::ConsumedQueues;
 use crate::control::controlled::Controlled;
 use crate::control::own_commands::OwnControlCommands;
+use crate::control::reply::ReplyWriter;
 use crate::control::requests::Requests;
 use crate::control::service::{ControlService, mailbox_spec};
 use crate::control::shared_records::{Journal, SharedRecords};
@@ -55,7 +55,7 @@ pub(crate) async fn start(
         clock: process.clock.clone(),
         revoked: process.intake.revoked.clone(),
         queues: queues.clone(),
-        limits: FleetLimits::new(config.worker_revokes_max, Some(config.worker_revoke_expires)),
+        config: config.clone(),
         backends: process.backends.clone(),
         policy: config.result_policy(),
         runs: process.runs.clone(),
@@ -85,8 +85,14 @@ pub(crate) async fn start(
         clock: controlled.clock.clone(),
         warned: Mutex::default(),
     };
+    let replies = ReplyWriter {
+        node: node.clone(),
+        clock: controlled.clock.clone(),
+        codecs: codecs.clone(),
+        serializer: config.task_serializer.as_str().into(),
+    };
     let spec = mailbox_spec(&names, &node, &config);
-    let service = ControlService { controlled, requests, names, spec, mingles: control.mingles };
+    let service = ControlService { controlled, requests, replies, names, spec, mingles: control.mingles };
     if !control.is_on || broker.broadcast().is_none() {
         records.load_until_read().await;
         return (Service::start("control", |mut stopping| async move { stopping.wait().await }), journal);

@@ -14,12 +14,12 @@ use crate::follow_up::links::read_step;
 /// of its own that takes more than one argument and no context.
 pub(crate) fn called_by_worker<'a>(registry: &Registry, errback: &'a Node) -> Option<&'a TaskNode> {
     let Node::Task(errback @ TaskNode { call, immutable, kind: TaskKind::Plain, .. }) = errback else { return None };
-    let task = registry.get(&call.task)?;
+    let parameters = registry.get(&call.task)?.called_with()?;
     let takes_more = match *immutable {
-        true => takes_more_than_one(&task.parameters, &Arguments::default()),
-        false => takes_more_than_one(&task.parameters, &call.arguments),
+        true => takes_more_than_one(parameters, &Arguments::default()),
+        false => takes_more_than_one(parameters, &call.arguments),
     };
-    (!task.takes_ctx && takes_more).then_some(errback)
+    takes_more.then_some(errback)
 }
 
 /// Whether a call that has these arguments takes more than one further argument by position. It is counted as Python's

@@ -7,6 +7,7 @@ pub(crate) mod count_parts;
 pub(crate) mod errback_style;
 pub(crate) mod failed_chords;
 pub(crate) mod failure;
+pub(crate) mod handed_over;
 pub(crate) mod links;
 pub(crate) mod pending_errback;
 pub(crate) mod recount;

@@ -15,6 +15,8 @@ pub(crate) struct PendingErrback {
     pub(crate) task: String,
     pub(crate) args: Vec<Json>,
     pub(crate) kwargs: Vec<(String, Json)>,
+    /// How many of the first arguments tell of the failure.
+    pub(crate) of_failure: usize,
     /// The request of the failed task.
     pub(crate) failed: Request,
 }
@@ -25,8 +27,10 @@ impl PendingErrback {
     pub(crate) fn new(errback: &TaskNode, failed: &Request, failure: &Failure) -> Self {
         let TaskNode { call, immutable, .. } = errback;
         let mut args = if *immutable { Vec::new() } else { errback_arguments(failed, failure) };
+        let of_failure = args.len();
         args.extend(call.arguments.args.iter().cloned());
-        Self { task: call.task.to_string(), args, kwargs: call.arguments.kwargs.clone(), failed: failed.clone() }
+        let (task, kwargs) = (call.task.to_string(), call.arguments.kwargs.clone());
+        Self { task, args, kwargs, of_failure, failed: failed.clone() }
     }
 }
 

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use apium_app::observe::backlog::Backlog;
 use apium_app::observe::custom_event::{CustomEvent, EventSink};
-use apium_app::observe::event_sender::EventSender;
+use apium_app::observe::event_sender::{EventBatch, EventSender};
 use apium_app::observe::lamport_clock::LamportClock;
-use apium_protocol::message::event::Event;
+use apium_protocol::message::outgoing_event::OutgoingEvent;
 use tokio::sync::Notify;
 
 use crate::observe::event_fields;
@@ -20,7 +20,7 @@ pub(crate) enum QueuedEvent {
     Refused(RefusedFact),
     Custom(CustomEvent),
     /// An event with all its fields.
-    Ready(Event),
+    Ready(OutgoingEvent),
 }
 
 impl QueuedEvent {
@@ -29,7 +29,7 @@ impl QueuedEvent {
             Self::Task(fact) => fact.bytes(),
             Self::Refused(fact) => 512 + fact.reason.text.len(),
             Self::Custom(event) => 256 + event.fields.iter().map(|(_, value)| value.as_bytes().len()).sum::<usize>(),
-            Self::Ready(_) => 512,
+            Self::Ready(event) => 128 + event.size(),
         }
     }
 
@@ -41,19 +41,13 @@ impl QueuedEvent {
         }
     }
 
-    /// Its events, the first of them at this time of the logical clock.
-    pub(crate) fn events(self, sender: &EventSender, clock: u64) -> Vec<Event> {
-        let mut times = clock..;
-        let mut clocks = || times.next().unwrap_or(clock);
+    /// Adds its events to a batch, the first of them at this time of the logical clock.
+    pub(crate) fn add_to(self, batch: &mut EventBatch<'_>, sender: &EventSender, clock: u64) {
         match self {
-            Self::Task(fact) => event_fields::of_task(sender, &fact, clocks),
-            Self::Refused(fact) => event_fields::of_refused(sender, &fact, clocks).into_iter().collect(),
-            Self::Custom(custom) => {
-                let mut event = sender.event(custom.kind, custom.at, clocks());
-                event.fields = custom.fields;
-                vec![event]
-            }
-            Self::Ready(event) => vec![event],
+            Self::Task(fact) => event_fields::of_task(batch, &fact, clock),
+            Self::Refused(fact) => event_fields::of_refused(batch, &fact, clock),
+            Self::Custom(custom) => batch.add(&custom.into_text(sender, clock)),
+            Self::Ready(event) => batch.add(&event),
         }
     }
 }
@@ -123,7 +117,7 @@ impl EventQueue {
     }
 
     /// Adds an event that is made with its time of the logical clock.
-    pub(crate) fn push_ready(&self, make: impl FnOnce(u64) -> Event) {
+    pub(crate) fn push_ready(&self, make: impl FnOnce(u64) -> OutgoingEvent) {
         if !self.can_send {
             return;
         }

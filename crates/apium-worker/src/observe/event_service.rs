@@ -5,9 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use apium_app::observe::event_sender::EventSender;
+use apium_app::observe::event_sender::{EventBatch, EventMessage, EventSender};
 use apium_protocol::error::with_causes;
-use apium_protocol::message::event::Event;
 use tokio::time::Instant;
 
 use crate::observe::event_queue::EventQueue;
@@ -76,28 +75,28 @@ impl EventService {
             if taken.is_empty() {
                 return;
             }
-            let events: Vec<Event> =
-                taken.into_iter().flat_map(|(clock, queued)| queued.events(&self.sender, clock)).collect();
-            self.send(events).await;
+            let mut batch = EventBatch::new(&self.sender);
+            taken.into_iter().for_each(|(clock, queued)| queued.add_to(&mut batch, &self.sender, clock));
+            self.send(batch.into_messages()).await;
         }
     }
 
     /// Sends a batch, and again while the broker is away.
-    async fn send(&self, events: Vec<Event>) {
+    async fn send(&self, messages: Vec<EventMessage>) {
         let mut outage = Outage::default();
-        let mut left = &events[..];
+        let mut left = &messages[..];
         // Heartbeats are sent alone, since it counts whom they reach.
         while let Some(first) = left.first() {
-            let is_heartbeat = |event: &Event| event.kind == "worker-heartbeat" || event.kind == "worker-online";
-            let count = match is_heartbeat(first) {
+            let together = match first.is_heartbeat {
                 true => 1,
-                false => left.iter().take_while(|event| !is_heartbeat(event)).count(),
+                false => left.iter().take_while(|message| !message.is_heartbeat).count(),
             };
-            let (batch, rest) = left.split_at(count);
+            let (batch, rest) = left.split_at(together);
+            let count: usize = batch.iter().map(|message| message.count).sum();
             let began = Instant::now();
             match self.sender.send_batched(batch).await {
                 Ok(listeners) => {
-                    if is_heartbeat(first) {
+                    if first.is_heartbeat {
                         self.queue.set_listeners(listeners);
                     }
                     self.queue.sent.fetch_add(count as u64, Ordering::Relaxed);

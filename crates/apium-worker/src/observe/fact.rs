@@ -113,6 +113,7 @@ impl RunChange {
                 Self::Failed { failure: failure.clone(), took, began }
             }
             Verdict::Retry(next) => Self::Retried { cause: next.cause.clone(), took },
+            Verdict::Retried { cause } => Self::Retried { cause: cause.clone(), took },
             Verdict::Rejected { reason, requeue } => {
                 Self::Rejected { reason: reason.as_str().into(), requeue: *requeue, took }
             }

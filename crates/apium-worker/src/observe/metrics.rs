@@ -163,7 +163,7 @@ impl Metrics {
                 series.runtime.observe(took);
             }
             Verdict::Failed { failure, .. } => series.count_failed(&failure.exception().exc_type),
-            Verdict::Retry(_) => series.count(Counter::Retried),
+            Verdict::Retry(_) | Verdict::Retried { .. } => series.count(Counter::Retried),
             Verdict::Rejected { .. } | Verdict::Unavailable(_) => series.count(Counter::Rejected),
             Verdict::Revoked(_) | Verdict::Aborted => series.count(Counter::Revoked),
             Verdict::Ignored | Verdict::Replaced(_) | Verdict::Cancelled { .. } => {}

@@ -25,7 +25,7 @@ use crate::follow_up::pending_errback::PendingErrback;
 use crate::limits::time_limit::Limits;
 use crate::outcome::RunOutcome;
 use crate::pipeline::executor::Executor;
-use crate::pool::pool::PoolSlot;
+use crate::pool::pool::{BodyRun, PoolSlot};
 use crate::service::{Service, Stopping};
 
 /// How long an errback may take that has no time limit of its own.
@@ -129,7 +129,7 @@ impl ErrbackRunner {
     /// Calls an errback. Returns whether it was called to its end, however that was: not, where a cold stop of the
     /// worker cancelled it.
     pub(crate) async fn call(&self, errback: PendingErrback) -> bool {
-        let PendingErrback { task, args, kwargs, failed } = errback;
+        let PendingErrback { task, args, kwargs, of_failure, failed } = errback;
         let Some(registered) = self.0.registry.get(&task).cloned() else { return true };
         let id = &*printable_text(failed.id().map_or("?", |id| id.as_str())).into_owned();
         let mut limits = Limits::of(TimeLimit::default(), &registered.effective);
@@ -140,7 +140,7 @@ impl ErrbackRunner {
         request.headers.task = Some(registered.name.clone());
         let ctx = Ctx::new(CtxParts {
             request: Arc::new(request),
-            task: registered,
+            task: registered.clone(),
             publisher: self.0.publisher.clone(),
             backend: None,
             states: self.0.states.clone(),
@@ -148,7 +148,15 @@ impl ErrbackRunner {
             run: None,
             waits: StoreWaits::default(),
         });
-        match self.0.executor.execute(&ctx, limits, &self.0.slot).await {
+        let run = BodyRun {
+            ctx: &ctx,
+            task: &registered,
+            limits,
+            slot: &self.0.slot,
+            errback: Some(of_failure),
+            instead: None,
+        };
+        match self.0.executor.run(run).await {
             RunOutcome::Success(value) => {
                 tracing::debug!(
                     errback = task,

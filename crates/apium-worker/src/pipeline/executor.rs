@@ -28,8 +28,15 @@ impl Executor {
     /// Runs the task of `ctx` in `slot`.
     pub(crate) async fn execute(&self, ctx: &Ctx, limits: Limits, slot: &PoolSlot) -> RunOutcome {
         let Some(task) = ctx.task() else { return RunOutcome::Ignore };
+        self.run(BodyRun { ctx, task, limits, slot, errback: None, instead: None }).await
+    }
+
+    /// Runs a task as `run` says.
+    pub(crate) async fn run(&self, run: BodyRun<'_>) -> RunOutcome {
+        let BodyRun { ctx, slot, .. } = run;
         let step = tracing::trace_span!(target: "apium::walk", "execute");
-        let run = self.pools.of(task).run(BodyRun { ctx, task, limits, slot }).instrument(step);
+        let pool = self.pools.of(run.task);
+        let run = pool.run(run).instrument(step);
         let layered = async {
             match self.layers.is_empty() {
                 true => run.await,
@@ -39,18 +46,21 @@ impl Executor {
         // The pool catches the panics of the body itself. These are panics of a layer, or of what the body dropped.
         let outcome = AssertUnwindSafe(layered).catch_unwind().await;
         slot.slot.cancel.end();
-        judged(ctx, outcome.unwrap_or_else(|panic| RunOutcome::of_panic(&*panic)))
+        judged(ctx, pool.judges(), outcome.unwrap_or_else(|panic| RunOutcome::of_panic(&*panic)))
     }
 }
 
 /// The outcome, with what the task's options (`autoretry_for`, `throws`, …) say about its failure. They match Rust
 /// error types, so they must be asked before the failure is reduced to what is stored. A failure that says that a
-/// broker or a store is away is none of the task's, where its message can go back.
-fn judged(ctx: &Ctx, outcome: RunOutcome) -> RunOutcome {
+/// broker or a store is away is none of the task's, where its message can go back. What a pool has judged stays so.
+fn judged(ctx: &Ctx, by_pool: bool, outcome: RunOutcome) -> RunOutcome {
     let Some(task) = ctx.task() else { return outcome };
-    let judge = |failure: Failure| {
-        let judgement = task.judge(&failure);
-        failure.judged(judgement)
+    let judge = |failure: Failure| match failure.judgement() {
+        Some(_) if by_pool => failure,
+        _ => {
+            let judgement = task.judge(&failure);
+            failure.judged(judgement)
+        }
     };
     let goes_back = |failure: &Failure| {
         // `source` of an error is code of the app.

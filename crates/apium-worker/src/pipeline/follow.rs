@@ -27,6 +27,7 @@ use jiff::Timestamp;
 use crate::follow_up::builder::{FollowUpBuilder, id_seed};
 use crate::follow_up::chord_part::{ChordPosition, FollowUpSource, chord_part, unsent_part};
 use crate::follow_up::failure::FailurePropagation;
+use crate::follow_up::handed_over::handed_over;
 use crate::follow_up::links::Links;
 use crate::follow_up::pending_errback::PendingErrbacks;
 use crate::follow_up::recount::Recount;
@@ -58,6 +59,10 @@ impl FollowUpPlanner {
     pub(crate) fn plan(&self, task_run: &TaskRun, verdict: Verdict, end: &RunEnd) -> (Verdict, PlannedFollowUps) {
         let _run = end.span.enter();
         let _stop = tracing::trace_span!(target: "apium::walk", "follow").entered();
+        if let Some(handed) = &end.handed {
+            let (follow_ups, errbacks) = handed_over(&self.builder, &task_run.request, handed);
+            return (verdict, PlannedFollowUps { follow_ups, errbacks, ..PlannedFollowUps::default() });
+        }
         let (verdict, mut planned) = self.plan_links(task_run, verdict, end.now);
         if !end.unsent.is_empty() && !verdict.comes_again() {
             let (builder, errbacks) = (&self.builder, &planned.errbacks);

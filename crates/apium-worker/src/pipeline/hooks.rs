@@ -20,6 +20,7 @@ pub(crate) fn wanted(hooks: &HookSet, verdict: &Verdict) -> bool {
         Verdict::Failed { .. } => hooks.on_failure.is_some() || hooks.after_return.is_some(),
         Verdict::Retry(_) => hooks.on_retry.is_some(),
         Verdict::Rejected { .. }
+        | Verdict::Retried { .. }
         | Verdict::Ignored
         | Verdict::Replaced(_)
         | Verdict::Revoked(_)

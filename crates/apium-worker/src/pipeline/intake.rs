@@ -14,7 +14,9 @@ use apium_protocol::codecs::accept::Accept;
 use apium_protocol::codecs::codecs::Codecs;
 use apium_protocol::codecs::invocation::Invocation;
 use apium_protocol::error::Error;
+use apium_protocol::message::body::Body;
 use apium_protocol::message::headers::Headers;
+use apium_protocol::message::message::Message;
 use apium_protocol::result::exception::ExceptionInfo;
 use apium_protocol::timestamp;
 use apium_transport::broker::consumer::{Content, Delivery};
@@ -76,7 +78,11 @@ impl Intake {
             Content::Unreadable { reason, .. } => return dead(TaskLabel::default(), receipt, "undecodable", reason),
         };
         // A serializer of the app's own may panic. That must cost this message alone, and not stop the fetching loop.
-        let decoded = catch_unwind(AssertUnwindSafe(|| self.codecs.decode(&message, &self.accept)));
+        let decoded = catch_unwind(AssertUnwindSafe(|| match self.is_foreign(&message) {
+            // Its child decodes it.
+            true => Ok(Invocation::new(message.headers.clone(), Body::default())),
+            false => self.codecs.decode(&message, &self.accept),
+        }));
         let Invocation { headers, body, utc, .. } = match decoded {
             Ok(Ok(invocation)) => invocation,
             Ok(Err(error)) => return Admission::Refuse(RefusedDelivery::undecodable(&message, receipt, &error)),
@@ -98,9 +104,13 @@ impl Intake {
         from.queue = queue;
         let mut request = Request::from_message(headers, message.properties, body, from).on_host(self.hostname.clone());
         request.utc = utc.unwrap_or(self.utc);
+        let raw_body = message.body;
         let Some(task) = request.headers.task.as_deref().and_then(|name| self.registry.get(name)) else {
             return self.unknown(&request, receipt, now);
         };
+        if task.is_foreign() {
+            request = request.with_raw_body(raw_body);
+        }
         let zone = if utc == Some(true) { &TimeZone::UTC } else { &self.policy.zone };
         let (eta, expires) = match times(&request, zone) {
             Ok(times) => times,
@@ -140,6 +150,12 @@ impl Intake {
             (None, Some(eta)) => Admission::Delay(eta, task_run),
             (None, None) => Admission::Run(task_run),
         }
+    }
+
+    /// Whether a message names a foreign task, and has what a worker needs of it outside of its body.
+    fn is_foreign(&self, message: &Message) -> bool {
+        let Headers { id: Some(_), task: Some(task), .. } = &message.headers else { return false };
+        self.registry.get(task).is_some_and(|task| task.is_foreign())
     }
 
     /// Why a task is not to run now, if it is not: it has expired, or was revoked.

@@ -51,6 +51,23 @@ pub(crate) fn received(task_run: &TaskRun) {
     }
 }
 
+/// What follows the end of a foreign task could not be done.
+pub(crate) fn not_concluded(task_run: &TaskRun) {
+    let (task, id) = (&*task_run.task.name, &*id(&task_run.request));
+    tracing::error!(
+        task,
+        id,
+        "no child process has done what follows the end of task {}: its errbacks, its chord and its chain learn nothing",
+        task_name(task, id)
+    );
+}
+
+/// The child process of a run that may begin again has died.
+pub(crate) fn lost(task_run: &TaskRun, reason: &str) {
+    let (task, id) = (&*task_run.task.name, &*id(&task_run.request));
+    tracing::error!(task, id, "the child process of task {} has died: {reason}", task_name(task, id));
+}
+
 /// The result of a run is larger than `result_size_warning`.
 pub(crate) fn large_result(task_run: &TaskRun, size: usize) {
     let (task, id) = (&*task_run.task.name, &*id(&task_run.request));
@@ -157,6 +174,9 @@ pub(crate) fn panicked(task_run: &TaskRun, panicked: &Panicked) {
 
 /// A run ended.
 pub(crate) fn ended(task: &RegisteredTask, request: &Request, verdict: &Verdict, took: Duration, now: Timestamp) {
+    if is_logged_by_child(task, verdict) {
+        return;
+    }
     let longest = task.effective.resultrepr_maxsize;
     let (task, id, seconds) = (&*task.name, &*id(request), took.as_secs_f64());
     if matches!(verdict, Verdict::Succeeded(_)) && !tracing::enabled!(Level::INFO) {
@@ -182,6 +202,10 @@ pub(crate) fn ended(task: &RegisteredTask, request: &Request, verdict: &Verdict,
             tracing::error!(task, id, seconds, traceback, "task {name} raised unexpected: {failure}");
         }
         Verdict::Retry(next) => retry(task, id, next, now),
+        Verdict::Retried { cause } => {
+            let cause = cause.as_ref().map(|cause| format!(": {}", printable(cause))).unwrap_or_default();
+            tracing::info!(task, id, seconds, "task {name} retry{cause}");
+        }
         Verdict::Rejected { reason, requeue } => {
             let reason = printable(reason);
             tracing::warn!(task, id, requeue, "task {name} rejected: {reason}");
@@ -212,6 +236,19 @@ pub(crate) fn ended(task: &RegisteredTask, request: &Request, verdict: &Verdict,
             );
         }
     }
+}
+
+/// Whether the child of a foreign task has logged its end, as its language does.
+fn is_logged_by_child(task: &RegisteredTask, verdict: &Verdict) -> bool {
+    let by_child = matches!(
+        verdict,
+        Verdict::Succeeded(_)
+            | Verdict::Failed { why: FailureReason::Raised { .. }, .. }
+            | Verdict::Retried { .. }
+            | Verdict::Rejected { requeue: false, .. }
+            | Verdict::Ignored
+    );
+    task.is_foreign() && by_child
 }
 
 /// A run is to be repeated: which retry it is, when it comes, and why.

@@ -3,6 +3,7 @@
 pub(crate) mod complete;
 pub(crate) mod completer;
 pub(crate) mod completion;
+pub(crate) mod ends;
 pub(crate) mod errback_runner;
 pub(crate) mod executor;
 pub(crate) mod follow;

@@ -6,7 +6,7 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use apium_app::context::context::{Ctx, CtxParts};
 use apium_app::context::limit_signal::LimitSignal;
@@ -39,7 +39,6 @@ use crate::pool::guard::{Panicked, guarded};
 use crate::pool::pool::PoolSlot;
 use crate::pool::running_app_code::RunningAppCode;
 use crate::runs::registry::Runs;
-use crate::runs::revoke_reason::RevokeReason;
 use crate::runs::slot::ActiveRun;
 use crate::runs::task_limits::TaskLimits;
 
@@ -65,11 +64,11 @@ pub(crate) struct Process {
 }
 
 /// A run whose body may begin.
-struct RunStart {
-    ctx: Ctx,
-    limits: Limits,
+pub(crate) struct RunStart {
+    pub(crate) ctx: Ctx,
+    pub(crate) limits: Limits,
     began: Instant,
-    span: tracing::Span,
+    pub(crate) span: tracing::Span,
 }
 
 impl Process {
@@ -93,7 +92,9 @@ impl Process {
                     not_accepted.extend(self.run_queue.push_delayed(due, task_run));
                 }
                 // A slot ends it, as the chord may have errbacks.
-                Admission::Revoked(task_run, _) if task_run.is_part() && task_run.crashes == 0 => {
+                Admission::Revoked(task_run, _)
+                    if (task_run.is_part() || task_run.task.is_foreign()) && task_run.crashes == 0 =>
+                {
                     not_accepted.extend(self.run_queue.push_without_run(task_run));
                 }
                 Admission::Revoked(task_run, why) => completions.push(self.revoke_at_intake(&task_run, why)),
@@ -137,13 +138,13 @@ impl Process {
     }
 
     async fn run_steps(&self, task_run: &TaskRun, slot: &PoolSlot, progress: &SlotProgress) {
-        let Some(start) = self.start(task_run, slot).await else { return };
-        let body = self.executor.execute(&start.ctx, start.limits, slot).instrument(start.span.clone());
-        let outcome = self.app_code.run(body).await;
+        let Some(mut start) = self.start(task_run, slot).await else { return };
+        let outcome = self.execute(task_run, &mut start, slot).await;
+        let outcome = self.conclude_foreign(task_run, &start.ctx, outcome, slot).await;
         let (now, took) = (self.clock.now(), start.began.elapsed());
         let (children, unsent) = (start.ctx.children(), start.ctx.unsent_additions());
         let (delivery, span) = (task_run.delivery_in_run(), start.span.clone());
-        let end = RunEnd { now, took, children, unsent, delivery, span };
+        let end = RunEnd { now, took, children, unsent, delivery, handed: start.ctx.handed_over(), span };
         let (mut completion, verdict) = self.conclude(task_run, outcome, end.clone());
         let large = self.provide_instead(&mut completion, task_run, &verdict, end);
         if completion.may_have_errbacks() {
@@ -156,7 +157,7 @@ impl Process {
 
     /// Steps 3 to 5: what the outcome means, what follows, what is stored and how the delivery ends. Pure, but for
     /// counters and what the observer reports.
-    fn conclude(&self, task_run: &TaskRun, outcome: RunOutcome, end: RunEnd) -> (Completion, Verdict) {
+    pub(crate) fn conclude(&self, task_run: &TaskRun, outcome: RunOutcome, end: RunEnd) -> (Completion, Verdict) {
         let random = &mut fastrand::Rng::new();
         let (now, took) = (end.now, end.took);
         let facts = task_run.facts(now);
@@ -198,7 +199,7 @@ impl Process {
     /// Calls the errbacks of a run that this worker calls itself, and those of the chords that fail with it, once its
     /// failure is stored and before its delivery is settled (the first law). Where a cold stop cancels them, a late-ack
     /// message goes back to its queue.
-    async fn after_errbacks(&self, task_run: &TaskRun, completion: Completion) -> Completion {
+    pub(crate) async fn after_errbacks(&self, task_run: &TaskRun, completion: Completion) -> Completion {
         let Some(pending) = completion.errbacks.clone() else { return completion };
         // A run that was acked early is not delivered again: the store that ends its chord brings the errbacks.
         let fails_chords = pending.awaits_chords() && completion.settlement.delivery.is_some();
@@ -231,11 +232,11 @@ impl Process {
         let now = self.clock.now();
         if self.is_convicted(task_run) {
             let outcome = RunOutcome::CrashLoop { crashes: task_run.crashes };
-            Box::pin(self.end_in_slot(task_run, outcome, DeliveryState::InFlight)).await;
+            Box::pin(self.end_in_slot(task_run, outcome, DeliveryState::InFlight, slot)).await;
             return None;
         }
         if let Some(why) = self.intake.revocation(&task_run.request.headers, task_run.expires, now) {
-            Box::pin(self.end_in_slot(task_run, why.into(), DeliveryState::InFlight)).await;
+            Box::pin(self.end_in_slot(task_run, why.into(), DeliveryState::InFlight, slot)).await;
             return None;
         }
         let settle_start = async {
@@ -252,7 +253,7 @@ impl Process {
             return None;
         }
         if is_aborted {
-            Box::pin(self.end_in_slot(task_run, RunOutcome::Aborted, task_run.delivery_in_run())).await;
+            Box::pin(self.end_in_slot(task_run, RunOutcome::Aborted, task_run.delivery_in_run(), slot)).await;
             return None;
         }
         let limits = self.task_limits.of(task_run.request.headers.timelimit, &task_run.task);
@@ -269,36 +270,8 @@ impl Process {
         self.intake.is_crash_loop(task_run.crashes)
     }
 
-    /// Whether a task was aborted, as far as its result backend can say.
-    async fn is_aborted(&self, task_run: &TaskRun) -> bool {
-        let backend = self.backends.of(&task_run.task.name);
-        aborts::is_aborted(backend, task_run.request.id()).await.unwrap_or_else(|error| {
-            log::abort_not_read(task_run, &error);
-            false
-        })
-    }
-
-    /// Ends a run at the intake that has expired or was revoked. A panic costs this run, and not the fetching loop.
-    fn revoke_at_intake(&self, task_run: &TaskRun, why: RevokeReason) -> Completion {
-        guarded(|| self.end_without_run(task_run, why.into(), DeliveryState::InFlight))
-            .unwrap_or_else(|panicked| Completion::panicked(task_run, &panicked))
-    }
-
-    /// Ends a run that has a slot and does not begin.
-    async fn end_in_slot(&self, task_run: &TaskRun, outcome: RunOutcome, delivery: DeliveryState) {
-        let completion = self.end_without_run(task_run, outcome, delivery);
-        let completion = self.after_errbacks(task_run, completion).await;
-        self.completer.submit(completion).await;
-    }
-
-    /// Ends a run that does not begin.
-    fn end_without_run(&self, task_run: &TaskRun, outcome: RunOutcome, delivery: DeliveryState) -> Completion {
-        let (now, took, span) = (self.clock.now(), Duration::ZERO, tracing::Span::none());
-        let end = RunEnd { now, took, children: Vec::new(), unsent: Vec::new(), delivery, span };
-        self.conclude(task_run, outcome, end).0
-    }
-
-    fn context(&self, task_run: &TaskRun, limits: Limits) -> Ctx {
+    /// The context of a run.
+    pub(crate) fn context(&self, task_run: &TaskRun, limits: Limits) -> Ctx {
         // A plain `fn` learns of a cold stop through the same signal, so it needs one even without limits.
         let needs_signal = !limits.is_none() || task_run.task.is_blocking();
         Ctx::new(CtxParts {

@@ -5,18 +5,16 @@
 
 use std::sync::Arc;
 
-use apium_app::context::request::Request;
 use apium_app::context::result_document::{ResultPolicy, ResultUpdate, result_document};
 use apium_app::failure::Failure;
 use apium_app::publish::publisher::Publisher;
 use apium_app::task::registered::RegisteredTask;
-use apium_protocol::error::{Error, ErrorKind, with_causes};
 use apium_protocol::json::text::Json;
 use apium_protocol::result::document::ResultTuple;
 use apium_protocol::result::exception::ExceptionInfo;
 use apium_protocol::result::state::State;
 use apium_transport::backend::backend::ResultRecord;
-use apium_transport::broker::dead_set::{DeadReason, NewDeadLetter};
+use apium_transport::broker::dead_set::DeadReason;
 use apium_transport::broker::settlement::{Acknowledgement, Disposition, Settlement};
 use jiff::Timestamp;
 
@@ -25,7 +23,7 @@ use crate::pipeline::completion::Completion;
 use crate::pipeline::follow::PlannedFollowUps;
 use crate::pipeline::task_run::{DeliveryState, RunEnd, TaskLabel, TaskRun};
 use crate::pipeline::verdict::{FailureReason, RunFacts, Verdict, crash_loop_text};
-use crate::pool::guard::{Panicked, guarded};
+use crate::pool::guard::Panicked;
 
 /// Says for each verdict what the completer is to store, publish and acknowledge.
 pub(crate) struct Settler {
@@ -48,7 +46,8 @@ impl Settler {
         let PlannedFollowUps { follow_ups, children: sent, errbacks, retry } = planned;
         let mut children = end.children;
         children.extend(sent);
-        let update = stored(task_run.facts(end.now), verdict);
+        let is_stored = end.handed.as_ref().is_some_and(|handed| handed.is_stored);
+        let update = stored(task_run.facts(end.now), verdict).filter(|_| !is_stored);
         let record = update.and_then(|update| self.record(task_run, update, children, end.now));
         let acknowledgement = acknowledgement(&task_run.task, verdict);
         let (delivery, dead_letter) = match (end.delivery, acknowledgement) {
@@ -109,23 +108,6 @@ impl Settler {
         let record = ResultRecord::new(document).by(Some(task_run.version())).kept_for(self.policy.ttl);
         Some(record.replying_to(reply_to))
     }
-
-    /// The message of an early-ack run as a dead letter, encoded from its request.
-    fn dead_letter(&self, task_run: &TaskRun, reason: DeadReason) -> Option<NewDeadLetter> {
-        let Request { headers, properties, body, delivery_info, .. } = &*task_run.request;
-        let serializer = properties.content_type.as_deref().unwrap_or("json");
-        // A serializer of the app's own may panic.
-        let encoded = guarded(|| self.publisher.codecs().encode_body(body, serializer, headers.compression.as_deref()));
-        let encoded = encoded.unwrap_or_else(|panicked| {
-            Err(Error::new(ErrorKind::Encode, "encode its arguments: the serializer panicked").with_source(panicked))
-        });
-        let message = encoded.map(|encoded| encoded.into_message(headers.clone(), properties.clone()));
-        if let Err(error) = &message {
-            let task = &*task_run.task.name;
-            tracing::error!(task, error = %with_causes(&error), "could not make a dead letter of a call whose arguments do not fit task {task}");
-        }
-        Some(NewDeadLetter::new(delivery_info.queue.clone(), message.ok()?, reason))
-    }
 }
 
 fn completion(task_run: &TaskRun, settlement: Settlement) -> Completion {
@@ -136,21 +118,24 @@ fn completion(task_run: &TaskRun, settlement: Settlement) -> Completion {
 /// The state that is stored for a verdict, if any.
 fn stored(run: RunFacts<'_>, verdict: &Verdict) -> Option<ResultUpdate> {
     let failed = |state, failure: &Failure| run.stores_errors().then(|| ResultUpdate::of_failure(state, failure));
+    let retry = |cause: Option<&Failure>| match cause {
+        Some(cause) => failed(State::Retry, cause),
+        None => run.stores_errors().then(|| ResultUpdate { state: State::Retry, result: Json::NULL, traceback: None }),
+    };
     let revoked = |reason| failed(State::Revoked, &Failure::from_exception(ExceptionInfo::task_revoked(reason)));
     match verdict {
         Verdict::Succeeded(value) => {
             run.stores().then(|| ResultUpdate { state: State::Success, result: value.clone(), traceback: None })
         }
         Verdict::Failed { failure, .. } => failed(State::Failure, failure),
-        Verdict::Retry(next) => match &next.cause {
-            Some(cause) => failed(State::Retry, cause),
-            None => {
-                run.stores_errors().then(|| ResultUpdate { state: State::Retry, result: Json::NULL, traceback: None })
-            }
-        },
-        Verdict::Rejected { reason, requeue: false } => {
-            failed(State::Failure, &Failure::from_exception(ExceptionInfo::reject(Some(reason), false)))
-        }
+        Verdict::Retry(next) => retry(next.cause.as_ref()),
+        Verdict::Retried { cause } => retry(cause.as_ref()),
+        // The one failure that Celery stores without a traceback.
+        Verdict::Rejected { reason, requeue: false } => run.stores_errors().then(|| ResultUpdate {
+            state: State::Failure,
+            result: ExceptionInfo::reject(Some(reason), false).to_json(),
+            traceback: None,
+        }),
         Verdict::Revoked(why) => revoked(why.reason()),
         // The message was acked before the run, so the task does not run again. Celery stores RETRY, although no retry
         // comes.
@@ -178,7 +163,9 @@ fn acknowledgement(task: &RegisteredTask, verdict: &Verdict) -> Acknowledgement 
             dead("crash-loop", crash_loop_text(*crashes))
         }
         Verdict::Failed { why: FailureReason::TimedOut, .. } if !task.effective.acks_on_timeout => requeue,
-        Verdict::Failed { failure, why: FailureReason::Raised { .. } } if !task.effective.acks_on_failure => {
+        Verdict::Failed { failure, why: FailureReason::Raised { .. } | FailureReason::Lost }
+            if !task.effective.acks_on_failure =>
+        {
             dead("rejected", format!("it failed and acks_on_failure is off: {failure}"))
         }
         Verdict::Rejected { requeue: true, .. } | Verdict::Cancelled { requeued: true } | Verdict::Unavailable(_) => {
@@ -188,6 +175,7 @@ fn acknowledgement(task: &RegisteredTask, verdict: &Verdict) -> Acknowledgement 
         Verdict::Succeeded(_)
         | Verdict::Failed { .. }
         | Verdict::Retry(_)
+        | Verdict::Retried { .. }
         | Verdict::Ignored
         | Verdict::Replaced(_)
         | Verdict::Revoked(_)
@@ -200,7 +188,7 @@ fn acknowledgement(task: &RegisteredTask, verdict: &Verdict) -> Acknowledgement 
 mod tests {
     use std::time::Duration;
 
-    use apium_app::context::request::RetryRequest;
+    use apium_app::context::request::{Request, RetryRequest};
     use apium_app::options::effective_options::TaskDefaults;
     use apium_app::options::task_options::{ErrorMatcher, TaskOptions};
     use apium_app::task::arguments::ParameterList;

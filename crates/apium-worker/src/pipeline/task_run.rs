@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use apium_app::context::handed_over::HandedOver;
 use apium_app::context::request::Request;
 use apium_app::options::rate_limit::RateLimit;
 use apium_app::task::registered::RegisteredTask;
@@ -53,6 +54,26 @@ impl TaskRun {
     /// Whether the delivery is acked after the run (`acks_late`), and not before it.
     pub(crate) fn acks_late(&self) -> bool {
         self.task.effective.acks_late
+    }
+
+    /// Whether it begins again in another child process when its own has died.
+    pub(crate) fn begins_again(&self) -> bool {
+        let options = &self.task.effective;
+        options.acks_late && options.reject_on_worker_lost && !options.retry_on_worker_lost
+    }
+
+    /// Whether its message is sent again when its child process has died.
+    pub(crate) fn is_retried_when_lost(&self) -> bool {
+        let options = &self.task.effective;
+        let has_retries = options.max_retries.is_none_or(|most| self.request.retries() < most);
+        options.retry_on_worker_lost && has_retries
+    }
+
+    /// The same run, whose request says that it was delivered before.
+    pub(crate) fn redelivered(&self) -> Self {
+        let mut request = Request::clone(&self.request);
+        request.delivery_info.redelivered = true;
+        Self { request: Arc::new(request), ..self.clone() }
     }
 
     /// The state of its delivery while it runs.
@@ -129,6 +150,8 @@ pub(crate) struct RunEnd {
     /// The parts that it added to its chord and did not send.
     pub(crate) unsent: Vec<TaskId>,
     pub(crate) delivery: DeliveryState,
+    /// What a child has left to this worker, where it has sent what follows.
+    pub(crate) handed: Option<HandedOver>,
     /// The span of the run, in which what follows is called.
     pub(crate) span: tracing::Span,
 }

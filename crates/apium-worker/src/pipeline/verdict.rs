@@ -23,6 +23,8 @@ pub(crate) enum Verdict {
     Failed { failure: Failure, why: FailureReason },
     /// RETRY: the task runs once more. The error that caused it, if any, is in `NextRun::cause`.
     Retry(Box<NextRun>),
+    /// RETRY of a foreign task, whose child has sent the message of the next run.
+    Retried { cause: Option<Failure> },
     /// The task rejected its message.
     Rejected { reason: String, requeue: bool },
     /// No result is stored.
@@ -59,6 +61,8 @@ pub(crate) enum FailureReason {
     TooLarge,
     /// The worker died during so many runs of the message before, so the body did not begin.
     CrashLoop { crashes: u32 },
+    /// The child process of the run died.
+    Lost,
 }
 
 /// What a verdict depends on, beside the outcome.
@@ -79,6 +83,7 @@ pub(crate) fn decide(run: RunFacts<'_>, outcome: RunOutcome, random: &mut Rng) -
             Verdict::Failed { failure, why: FailureReason::BadArguments }
         }
         RunOutcome::Failure(failure) => run.retry_or_fail(RetryWish::Failed(failure), random),
+        RunOutcome::Retried { cause } => Verdict::Retried { cause },
         RunOutcome::Retry(retry) => run.retry_or_fail(RetryWish::Asked(&retry), random),
         RunOutcome::Reject { reason, requeue } => Verdict::Rejected { reason, requeue },
         RunOutcome::Ignore => Verdict::Ignored,
@@ -96,6 +101,7 @@ pub(crate) fn decide(run: RunFacts<'_>, outcome: RunOutcome, random: &mut Rng) -
             failure: Failure::from_exception(ExceptionInfo::worker_lost(crash_loop_text(crashes))),
             why: FailureReason::CrashLoop { crashes },
         },
+        RunOutcome::Lost { reason } => run.lost(&reason, random),
         RunOutcome::Aborted => Verdict::Aborted,
         RunOutcome::Unavailable(failure) => Verdict::Unavailable(failure),
         RunOutcome::Cancelled => Verdict::Cancelled { requeued: run.task.effective.acks_late },

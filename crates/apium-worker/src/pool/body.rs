@@ -18,8 +18,14 @@ pub(crate) async fn body(ctx: Ctx, task: Arc<RegisteredTask>) -> TaskResult<Json
     let returned = match &task.runner {
         TaskBody::Async(run) => run(ctx.clone()).await,
         TaskBody::Blocking(run) => run(ctx.clone()),
+        TaskBody::Foreign { .. } => Err(foreign()),
     };
     on_replace(ctx, &task, returned).await
+}
+
+/// The failure of a foreign task that runs where no child process has its body.
+pub(crate) fn foreign() -> TaskError {
+    TaskError::failure("its body is in a program of another language, and runs in a child process of a worker only")
 }
 
 /// Runs the hook `on_replace` of a task whose body replaced it.

@@ -20,6 +20,9 @@ pub enum PoolKind {
     Async,
     /// Every task on one of the worker's threads, `async fn` too. A task that blocks its thread holds up no other task.
     Threads,
+    /// Every task in a child process of the worker (Celery: prefork). A task that crashes, leaks or hangs harms no
+    /// other one.
+    Processes,
     /// One task at a time, whatever the concurrency says. A plain `fn` runs on a thread beside the reactor, so that it
     /// does not hold up heartbeats, time limits and signals.
     Solo,
@@ -27,7 +30,7 @@ pub enum PoolKind {
 
 impl PoolKind {
     /// The names of all kinds, as `-P` takes them.
-    pub const NAMES: [&'static str; 3] = ["async", "threads", "solo"];
+    pub const NAMES: [&'static str; 4] = ["async", "threads", "processes", "solo"];
 
     /// How many tasks run at once where nobody says it. A plain `fn` may compute: more of them than processors take no
     /// less time, and each that waits for a processor could run in another worker. Nothing tells from a message which
@@ -43,6 +46,7 @@ impl PoolKind {
         match self {
             Self::Async => "async",
             Self::Threads => "threads",
+            Self::Processes => "processes",
             Self::Solo => "solo",
         }
     }
@@ -55,6 +59,8 @@ impl FromStr for PoolKind {
         match text {
             "async" => Ok(Self::Async),
             "threads" => Ok(Self::Threads),
+            // Celery's name, and its other one.
+            "processes" | "prefork" => Ok(Self::Processes),
             "solo" => Ok(Self::Solo),
             other => Err(Error::new(
                 ErrorKind::Config,
@@ -79,7 +85,8 @@ mod tests {
         for name in PoolKind::NAMES {
             assert_eq!(name.parse::<PoolKind>().unwrap().as_str(), name);
         }
-        let text = "prefork".parse::<PoolKind>().unwrap_err().to_string();
-        assert!(text.contains("prefork") && text.contains("async, threads, solo"), "{text}");
+        assert_eq!("prefork".parse::<PoolKind>().unwrap(), PoolKind::Processes);
+        let text = "gevent".parse::<PoolKind>().unwrap_err().to_string();
+        assert!(text.contains("gevent") && text.contains("async, threads, processes, solo"), "{text}");
     }
 }

@@ -1,5 +1,5 @@
 //! The pools in which bodies of tasks run: `async fn` on tokio (`reactor`), plain `fn` on the worker's own threads
-//! (`thread_pool`).
+//! (`thread_pool`), and both in child processes (`process`).
 
 pub(crate) mod body;
 pub(crate) mod guard;
@@ -7,6 +7,7 @@ pub mod kind;
 pub(crate) mod panics;
 pub(crate) mod pool;
 pub(crate) mod pools;
+pub mod process;
 pub(crate) mod reactor;
 pub(crate) mod running_app_code;
 pub(crate) mod thread_pool;

@@ -9,6 +9,7 @@ use futures_util::future::BoxFuture;
 
 use crate::limits::time_limit::Limits;
 use crate::outcome::RunOutcome;
+use crate::pool::process::messages::OutsideEnd;
 use crate::pool::watchdog::PollTimer;
 use crate::runs::slot::Slot;
 
@@ -33,6 +34,10 @@ pub(crate) struct BodyRun<'a> {
     pub(crate) task: &'a Arc<RegisteredTask>,
     pub(crate) limits: Limits,
     pub(crate) slot: &'a PoolSlot,
+    /// The task is called as an errback: so many of its first arguments tell of the failure.
+    pub(crate) errback: Option<usize>,
+    /// What a child is told instead of running the body of a foreign task.
+    pub(crate) instead: Option<&'a OutsideEnd>,
 }
 
 /// Runs bodies of tasks.
@@ -41,14 +46,20 @@ pub(crate) trait Pool: Send + Sync {
     /// whoever terminates it as `Terminated`.
     fn run<'a>(&'a self, run: BodyRun<'a>) -> BoxFuture<'a, RunOutcome>;
 
+    /// Whether the failures that it gives are judged by the options of their tasks. Those of a child have no Rust
+    /// error any more, so the child judges them.
+    fn judges(&self) -> bool {
+        false
+    }
+
     /// How many threads were abandoned and have not ended.
     fn leaked(&self) -> usize {
         0
     }
 
-    /// Changes how many threads there may be, without abandoned ones.
-    fn set_max(&self, threads: usize) {
-        let _ = threads;
+    /// Changes how many runs there may be at once: so many threads, without abandoned ones, or child processes.
+    fn set_max(&self, runs: usize) {
+        let _ = runs;
     }
 
     /// Lets the threads end as soon as they are idle. Does not wait.

@@ -29,7 +29,7 @@ impl Pool for Reactor {
 impl Reactor {
     /// Runs the body. At a limit, or when it is cancelled, it is dropped at its await point.
     async fn run_body(&self, run: BodyRun<'_>) -> RunOutcome {
-        let BodyRun { ctx, task, limits, slot } = run;
+        let BodyRun { ctx, task, limits, slot, .. } = run;
         let body = pin!(AssertUnwindSafe(current::scope(ctx.clone(), body(ctx.clone(), task.clone()))).catch_unwind());
         let mut body = TimedPoll { timer: slot.timer.as_ref(), future: body };
         if limits.is_none() {

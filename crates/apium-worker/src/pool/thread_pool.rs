@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use crate::limits::stopped_time::RunClock;
 use crate::limits::time_limit::Passed;
 use crate::outcome::RunOutcome;
-use crate::pool::body::{body, on_replace, outcome_of};
+use crate::pool::body::{body, foreign, on_replace, outcome_of};
 use crate::pool::panics::with_place;
 use crate::pool::pool::{BodyRun, Pool};
 use crate::pool::threads::{LeakCeiling, ThreadRun, Threads};
@@ -64,7 +64,7 @@ impl ThreadPool {
     }
 
     async fn run_body(&self, run: BodyRun<'_>) -> RunOutcome {
-        let BodyRun { ctx, task, limits, slot } = run;
+        let BodyRun { ctx, task, limits, slot, .. } = run;
         if let Some(outcome) = before_start(ctx, task).await {
             return outcome;
         }
@@ -125,6 +125,7 @@ impl ThreadPool {
                 let run = run.clone();
                 self.threads.run(move || with_place(|| current::enter(ctx.clone(), || run(ctx))))
             }
+            TaskBody::Foreign { .. } => self.threads.run(|| Err(foreign())),
             TaskBody::Async(_) => {
                 let (task, runtime) = (task.clone(), tokio::runtime::Handle::current());
                 self.threads.run(move || {

@@ -6,9 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use apium_protocol::json::text::Json;
 use apium_protocol::message::headers::Headers;
-use apium_protocol::value::value::Value;
+use apium_transport::broker::fleet::stamp_keys;
 use jiff::Timestamp;
 
 /// The revoked tasks of a worker.
@@ -30,7 +29,7 @@ struct Sets {
 impl RevokedTasks {
     /// At most so many ids and so many stamps, each for so long.
     pub(crate) fn new(most: usize, keep: Duration) -> Self {
-        let set = || LimitedSet { numbers: HashMap::new(), order: VecDeque::new(), next: 0, most, keep };
+        let set = || LimitedSet { numbers: HashMap::new(), order: VecDeque::new(), next: 0, dropped: 0, most, keep };
         let sets = Sets { ids: set(), stamps: set(), is_full_told: false };
         Self { any: AtomicBool::new(false), sets: Mutex::new(sets) }
     }
@@ -86,7 +85,7 @@ impl RevokedTasks {
         }
         let sets = self.lock();
         let has_id = || headers.id.as_ref().is_some_and(|id| sets.ids.contains(id.as_str(), now));
-        let has_stamp = || stamp_keys(headers).any(|key| sets.stamps.contains(&key, now));
+        let has_stamp = || stamps_of(headers).any(|key| sets.stamps.contains(&key, now));
         has_id() || (!sets.stamps.numbers.is_empty() && has_stamp())
     }
 
@@ -96,27 +95,10 @@ impl RevokedTasks {
     }
 }
 
-/// A stamp as a record names it: `<header>=<value>`, the value as JSON.
-pub(crate) fn stamp_key(header: &str, value: &Json) -> String {
-    // Read and written again, so that two spellings of a value are one.
-    match value.to_value() {
-        Ok(value) => format!("{header}={}", Json::from_value(&value)),
-        Err(_) => format!("{header}={value}"),
-    }
-}
-
-/// The stamps that a header names: one for each value of a list.
-pub(crate) fn keys_of(header: &str, values: &Json) -> Vec<String> {
-    match values.to_value() {
-        Ok(Value::List(values)) => values.iter().map(|value| stamp_key(header, &Json::from_value(value))).collect(),
-        _ => vec![stamp_key(header, values)],
-    }
-}
-
-/// The stamps of a message.
-pub(crate) fn stamp_keys(headers: &Headers) -> impl Iterator<Item = String> {
+/// The keys of the stamps of a message.
+pub(crate) fn stamps_of(headers: &Headers) -> impl Iterator<Item = String> {
     let names = headers.stamped_headers.iter().flatten();
-    names.filter_map(|name| Some((name, headers.stamps.get(name)?))).flat_map(|(name, values)| keys_of(name, values))
+    names.filter_map(|name| Some((name, headers.stamps.get(name)?))).flat_map(|(name, values)| stamp_keys(name, values))
 }
 
 /// A set that forgets the oldest of too many, and what is too old.
@@ -127,6 +109,8 @@ struct LimitedSet {
     /// In the order in which they were added. One that was added again is here twice, and the first time is void.
     order: VecDeque<(u64, Arc<str>)>,
     next: u64,
+    /// How many were too much since the last [`limit`](Self::limit).
+    dropped: usize,
     most: usize,
     keep: Duration,
 }
@@ -148,20 +132,18 @@ impl LimitedSet {
         is_new
     }
 
-    /// Drops the oldest until there are not too many. Returns how many those were.
-    fn drop_oldest(&mut self) -> usize {
-        let mut dropped = 0;
+    /// Drops the oldest until there are not too many.
+    fn drop_oldest(&mut self) {
         while self.numbers.len() > self.most {
             let Some((number, key)) = self.order.pop_front() else { break };
             if self.numbers.get(&key).is_some_and(|(last, _)| *last == number) {
                 self.numbers.remove(&key);
-                dropped += 1;
+                self.dropped += 1;
             }
         }
-        dropped
     }
 
-    /// Drops what is too old, and the oldest of what is too much. Returns how many were too much.
+    /// Drops what is too old, and the oldest of what is too much. Returns how many were too much since the last call.
     fn limit(&mut self, now: Timestamp) -> usize {
         while let Some((number, key)) = self.order.front() {
             let is_void = match self.numbers.get(key) {
@@ -178,7 +160,8 @@ impl LimitedSet {
                 self.order.pop_front();
             }
         }
-        self.drop_oldest()
+        self.drop_oldest();
+        std::mem::take(&mut self.dropped)
     }
 
     fn contains(&self, key: &str, now: Timestamp) -> bool {
@@ -199,6 +182,8 @@ fn is_kept(at: Timestamp, keep: Duration, now: Timestamp) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use apium_protocol::json::text::Json;
+
     use super::*;
 
     const HOUR: Duration = Duration::from_secs(3600);
@@ -255,9 +240,9 @@ mod tests {
     #[test]
     fn a_stamp_revokes_every_task_that_has_it() {
         let revoked = RevokedTasks::new(9, HOUR);
-        let keys = keys_of("batch", &Json::from_text(r#"["b1", {"x": 1}]"#).unwrap());
+        let keys = stamp_keys("batch", &Json::from_text(r#"["b1", {"x": 1}]"#).unwrap());
         revoked.add_stamps(
-            keys.into_iter().chain(keys_of("n", &Json::from_text("7").unwrap())).map(|key| (key, at(0))),
+            keys.into_iter().chain(stamp_keys("n", &Json::from_text("7").unwrap())).map(|key| (key, at(0))),
             at(0),
         );
         for (stamps, wanted) in [

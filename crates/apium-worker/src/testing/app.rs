@@ -154,6 +154,8 @@ impl TestApp {
             node: "test@localhost".into(),
             queues,
             pool: PoolKind::Async,
+            child_program: None,
+            foreign_program: None,
             concurrency: self.concurrency,
             multiplier: PrefetchMultiplier::Fixed(4),
             layers: Vec::new(),

@@ -85,9 +85,10 @@ pub(crate) fn control_commands(
         /// Whether it is one of the app's own.
         own: bool,
     }
+    let kind = |inspects| if inspects { "inspect" } else { "control" };
     let builtin = COMMANDS.iter().map(|command| Shown {
         name: command.parameters.name,
-        kind: if command.inspects { "inspect" } else { "control" },
+        kind: kind(command.inspects),
         arguments: command
             .parameters
             .required
@@ -100,7 +101,7 @@ pub(crate) fn control_commands(
     });
     let own = controlled.own.0.iter().map(|command| Shown {
         name: &command.name,
-        kind: "control",
+        kind: kind(command.inspects),
         arguments: Vec::new(),
         help: &command.help,
         own: true,

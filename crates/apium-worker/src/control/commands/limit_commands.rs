@@ -19,13 +19,9 @@ pub(crate) fn rate_limit(
     _: &ControlRequest,
 ) -> Result<Answer, PythonError> {
     let name = arguments.needed_text("task_name")?;
-    // Celery switches the limit off for what is false in Python; "0" is not, and has the same effect.
-    let (text, is_off) = match arguments.get("rate_limit") {
-        None => (String::new(), true),
-        Some(json) => match json.decode::<String>() {
-            Ok(text) => (text.clone(), text.is_empty()),
-            Err(_) => (json.to_utf8(), true),
-        },
+    let text = match arguments.get("rate_limit") {
+        None => String::new(),
+        Some(json) => json.decode::<String>().unwrap_or_else(|_| json.to_utf8()),
     };
     let limit = match RateLimit::parse(&text) {
         Ok(limit) => limit,
@@ -46,7 +42,11 @@ pub(crate) fn rate_limit(
         }
         None => {
             tracing::info!(task = &*task.name, "the rate limit of {} is switched off", task.name);
-            if is_off { "rate limit disabled successfully" } else { "new rate limit set successfully" }
+            // To Python "0" is true. Celery sets it as a limit, which is none.
+            match arguments.is_true("rate_limit") {
+                true => "new rate limit set successfully",
+                false => "rate limit disabled successfully",
+            }
         }
     })))
 }

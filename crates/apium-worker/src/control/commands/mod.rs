@@ -1,6 +1,7 @@
 //! The commands of a worker, one file for each family.
 
 pub(crate) mod arguments;
+pub(crate) mod delayed_tasks;
 pub(crate) mod dispatch;
 pub(crate) mod limit_commands;
 pub(crate) mod pool_commands;

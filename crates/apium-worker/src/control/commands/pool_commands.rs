@@ -8,6 +8,7 @@ use crate::control::commands::arguments::GivenArguments;
 use crate::control::controlled::{Answer, Controlled};
 use crate::control::python_error::{PythonError, error_reply, ok_reply};
 use crate::pool::kind::PoolKind;
+use crate::pool::process::children::Children;
 
 /// The most slots that a pool grows to.
 const MOST: usize = 65_536;
@@ -59,8 +60,18 @@ fn check_kind(controlled: &Controlled, method: &str) -> Result<(), PythonError> 
     }
 }
 
-pub(crate) fn restart(_: &Arc<Controlled>, _: &GivenArguments<'_>, _: &ControlRequest) -> Result<Answer, PythonError> {
-    Err(PythonError::value_error("Pool restarts not enabled"))
+pub(crate) fn restart(
+    controlled: &Arc<Controlled>,
+    _: &GivenArguments<'_>,
+    _: &ControlRequest,
+) -> Result<Answer, PythonError> {
+    let process = &controlled.process;
+    let pools = &process.executor.pools;
+    if !process.settler.publisher.config().worker_pool_restarts || pools.children().next().is_none() {
+        return Err(PythonError::value_error("Pool restarts not enabled"));
+    }
+    pools.children().for_each(Children::restart);
+    Ok(Answer::Reply(ok_reply("reload started")))
 }
 
 pub(crate) fn autoscale(

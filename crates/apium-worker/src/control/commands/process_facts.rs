@@ -54,8 +54,12 @@ impl ResourceUsage {
 
 /// The memory that the process uses now, as Celery writes it: `59.312MB`.
 pub(crate) fn memory() -> Option<String> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    Some(format!("{:.3}MB", line(&status, "VmRSS:")? as f64 / 1024.0))
+    Some(format!("{:.3}MB", resident_kib()? as f64 / 1024.0))
+}
+
+/// The memory that the process uses now, in KiB.
+pub(crate) fn resident_kib() -> Option<u64> {
+    line(&std::fs::read_to_string("/proc/self/status").ok()?, "VmRSS:")
 }
 
 /// The number in the line that begins so.

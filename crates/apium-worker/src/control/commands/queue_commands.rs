@@ -1,7 +1,9 @@
 //! The queues that the worker consumes, and those that are paused for all workers.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use apium_app::control::pause::PauseRecord;
 use apium_protocol::message::control::ControlRequest;
 use apium_protocol::value::printable::printable_text;
 use apium_transport::broker::topology::{ExchangeType, Queue};
@@ -9,9 +11,12 @@ use serde::Serialize;
 
 use crate::control::commands::arguments::GivenArguments;
 use crate::control::commands::run_commands::reply;
-use crate::control::consumed_queues::PauseRecord;
+use crate::control::consumed_queues::Added;
 use crate::control::controlled::{Answer, Controlled};
 use crate::control::python_error::{PythonError, error_reply, ok_reply};
+
+/// How long a worker waits for the broker before it answers that a queue is not consumed yet.
+const ADD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A queue as inspections show it (kombu: `Queue.as_dict`).
 #[derive(Debug, Serialize)]
@@ -20,7 +25,7 @@ struct QueueInfo {
     exchange: ExchangeInfo,
     routing_key: String,
     queue_arguments: Option<std::collections::BTreeMap<String, apium_protocol::json::text::Json>>,
-    binding_arguments: Option<()>,
+    binding_arguments: Option<std::collections::BTreeMap<String, apium_protocol::json::text::Json>>,
     consumer_arguments: Option<()>,
     durable: bool,
     exclusive: bool,
@@ -50,16 +55,11 @@ struct ExchangeInfo {
 
 impl From<Queue> for QueueInfo {
     fn from(queue: Queue) -> Self {
-        let r#type = match queue.exchange_type {
-            ExchangeType::Direct => "direct",
-            ExchangeType::Topic => "topic",
-            ExchangeType::Fanout => "fanout",
-        };
         Self {
             name: queue.name,
             exchange: ExchangeInfo {
                 name: queue.exchange,
-                r#type,
+                r#type: queue.exchange_type.name(),
                 arguments: None,
                 durable: queue.durable,
                 passive: false,
@@ -69,7 +69,7 @@ impl From<Queue> for QueueInfo {
             },
             routing_key: queue.routing_key,
             queue_arguments: (!queue.arguments.is_empty()).then_some(queue.arguments),
-            binding_arguments: None,
+            binding_arguments: (!queue.binding_arguments.is_empty()).then_some(queue.binding_arguments),
             consumer_arguments: None,
             durable: queue.durable,
             exclusive: false,
@@ -101,12 +101,9 @@ pub(crate) fn add_consumer(
     _: &ControlRequest,
 ) -> Result<Answer, PythonError> {
     let name = queue_name(arguments)?;
-    let kind = match arguments.text("exchange_type")?.as_deref() {
-        None | Some("direct") => ExchangeType::Direct,
-        Some("topic") => ExchangeType::Topic,
-        Some("fanout") => ExchangeType::Fanout,
-        Some(_) => return Err(PythonError::value_error("exchange_type must be direct, topic or fanout")),
-    };
+    let kind = arguments.text("exchange_type")?;
+    let kind = ExchangeType::named(kind.as_deref().unwrap_or("direct"))
+        .ok_or_else(|| PythonError::value_error("exchange_type must be direct, topic, fanout or headers"))?;
     let (exchange, routing_key) = (arguments.text("exchange")?, arguments.text("routing_key")?);
     // As in Celery, a queue that the settings declare stays as it is declared.
     let mut queue = match controlled.process.settler.publisher.router().queue_to_consume(&name) {
@@ -125,8 +122,19 @@ pub(crate) fn add_consumer(
         let most = most.decode::<u8>().map_err(|_| PythonError::value_error("max_priority must be from 0 to 255"))?;
         queue.max_priority = Some(most);
     }
-    controlled.queues.add(queue);
-    Ok(Answer::Reply(ok_reply(&format!("add consumer {name}"))))
+    let added = controlled.queues.add(queue);
+    Ok(Answer::Later(Box::pin(async move {
+        match tokio::time::timeout(ADD_TIMEOUT, added).await {
+            Ok(Ok(Added::Consumed)) => ok_reply(&format!("add consumer {name}")),
+            Ok(Ok(Added::Paused)) => ok_reply(&format!("add consumer {name}: it is consumed when it is resumed")),
+            Ok(Ok(Added::Cancelled)) => error_reply(&format!("the consumer of {name} was cancelled again")),
+            Ok(Ok(Added::Refused(why))) => error_reply(&format!("could not consume {name}: could not {why}")),
+            Ok(Err(_)) => error_reply(&format!("could not consume {name}: the worker stops")),
+            Err(_) => error_reply(&format!(
+                "{name} is not consumed yet, since the broker does not answer; the worker goes on trying"
+            )),
+        }
+    })))
 }
 
 pub(crate) fn cancel_consumer(
@@ -142,7 +150,7 @@ pub(crate) fn cancel_consumer(
 pub(crate) fn pause_queue(
     controlled: &Arc<Controlled>,
     arguments: &GivenArguments<'_>,
-    _: &ControlRequest,
+    request: &ControlRequest,
 ) -> Result<Answer, PythonError> {
     let queue = queue_name(arguments)?;
     let text = |name: &str| arguments.text(name).map(Option::unwrap_or_default);
@@ -153,9 +161,11 @@ pub(crate) fn pause_queue(
         reason = &*printable_text(&record.reason),
         "a queue is paused"
     );
-    let records = controlled.records.clone();
+    let Some(writing) = controlled.records.pause(&queue, record, !request.recorded) else {
+        return Ok(Answer::Reply(ok_reply(&format!("queue {queue} is paused"))));
+    };
     Ok(Answer::Later(Box::pin(async move {
-        match records.pause(queue.clone(), record).await {
+        match writing.await {
             Ok(true) => ok_reply(&format!("queue {queue} is paused")),
             Ok(false) => ok_reply(&format!(
                 "queue {queue} is paused by this worker; its broker keeps no records, so workers that start later do \
@@ -171,13 +181,15 @@ pub(crate) fn pause_queue(
 pub(crate) fn resume_queue(
     controlled: &Arc<Controlled>,
     arguments: &GivenArguments<'_>,
-    _: &ControlRequest,
+    request: &ControlRequest,
 ) -> Result<Answer, PythonError> {
     let queue = queue_name(arguments)?;
     tracing::info!(queue = &*printable_text(&queue), "a queue is resumed");
-    let records = controlled.records.clone();
+    let Some(writing) = controlled.records.resume(&queue, !request.recorded) else {
+        return Ok(Answer::Reply(ok_reply(&format!("queue {queue} is resumed"))));
+    };
     Ok(Answer::Later(Box::pin(async move {
-        match records.resume(queue.clone()).await {
+        match writing.await {
             Ok(()) => ok_reply(&format!("queue {queue} is resumed")),
             Err(error) => error_reply(&format!(
                 "queue {queue} is resumed by this worker, but that could not be written for others: could not {error:#}"

@@ -9,11 +9,12 @@ use apium_protocol::message::task_id::TaskId;
 use apium_protocol::value::printable::printable;
 use apium_protocol::value::repr_plain::repr;
 use apium_protocol::value::value::Value;
+use apium_transport::broker::fleet::{stamp_key, stamp_keys};
 
 use crate::control::commands::arguments::GivenArguments;
 use crate::control::controlled::{Answer, Controlled};
 use crate::control::python_error::{PythonError, ok_reply, quoted, set_repr};
-use crate::runs::revoked::{keys_of, stamp_keys};
+use crate::runs::revoked::stamps_of;
 use crate::runs::slot::ActiveRun;
 use crate::runs::terminate_signal::TerminateSignal;
 
@@ -100,23 +101,23 @@ pub(crate) fn by_stamps(
     let signal = signal(arguments)?;
     let headers = headers(arguments)?;
     let shown = repr_of(&headers);
-    let keys: Vec<String> = headers.iter().flat_map(|(header, values)| keys_of(header, values)).collect();
+    let keys: Vec<String> = headers.iter().flat_map(|(header, values)| stamp_keys(header, values)).collect();
     controlled.records.revoke_stamps(keys.clone(), is_to_write(request));
     tracing::info!("stamps flagged as revoked: {}", printable(&shown));
     if !arguments.is_true("terminate") {
         return Ok(Answer::Reply(ok_reply(&format!("headers {shown} flagged as revoked, but not terminated"))));
     }
     let keys: HashSet<String> = keys.into_iter().collect();
-    let is_stamped = |run: &ActiveRun| stamp_keys(&run.request.headers).any(|key| keys.contains(&key));
+    let is_stamped = |run: &ActiveRun| stamps_of(&run.request.headers).any(|key| keys.contains(&key));
     // What is terminated is told by its stamps, which are gone from the slots afterwards.
     let stamped: Vec<ActiveRun> = controlled.process.runs.active().into_iter().filter(is_stamped).collect();
     let terminated = controlled.process.runs.terminate(is_stamped, signal);
     let terminated: HashSet<&TaskId> = terminated.iter().collect();
     let mut matching: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for run in stamped.iter().filter(|run| run.id().is_some_and(|id| terminated.contains(id))) {
-        let of_run: HashSet<String> = stamp_keys(&run.request.headers).collect();
+        let of_run: HashSet<String> = stamps_of(&run.request.headers).collect();
         for (header, values) in &headers {
-            for value in values_of(values).iter().filter(|value| of_run.contains(&keys_of(header, value)[0])) {
+            for value in values_of(values).iter().filter(|value| of_run.contains(&stamp_key(header, value))) {
                 let texts = matching.entry(header).or_default();
                 let text = repr(value);
                 if !texts.contains(&text) {

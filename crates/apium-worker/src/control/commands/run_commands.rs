@@ -5,19 +5,25 @@ use std::sync::Arc;
 
 use apium_protocol::json::text::Json;
 use apium_protocol::message::control::ControlRequest;
-use apium_protocol::timestamp;
-use jiff::tz::TimeZone;
+use apium_protocol::message::task_id::TaskId;
 use serde::Serialize;
 
 use crate::control::commands::arguments::GivenArguments;
+use crate::control::commands::delayed_tasks::delayed_tasks;
 use crate::control::commands::task_info::{RunInfo, ScheduledRun};
 use crate::control::controlled::{Answer, Controlled};
-use crate::control::python_error::PythonError;
+use crate::control::python_error::{PythonError, error_reply};
+use crate::pipeline::task_run::TaskRun;
 
 /// A value as a reply.
 pub(crate) fn reply<T: Serialize + ?Sized>(value: &T) -> Result<Answer, PythonError> {
     let json = Json::from_serialize(value);
     json.map(Answer::Reply).map_err(|error| PythonError::new("RuntimeError", &format!("could not {error:#}")))
+}
+
+/// A value as the reply of a command that answers later.
+fn to_reply<T: Serialize + ?Sized>(value: &T) -> Json {
+    Json::from_serialize(value).unwrap_or_else(|error| error_reply(&format!("could not {error:#}")))
 }
 
 pub(crate) fn active(
@@ -40,23 +46,28 @@ pub(crate) fn reserved(
     reply(&waiting.iter().map(RunInfo::of_waiting).collect::<Vec<_>>())
 }
 
+/// What waits for its eta: in this worker, and at the broker, where it waits for all workers of its queue.
 pub(crate) fn scheduled(
     controlled: &Arc<Controlled>,
     _: &GivenArguments<'_>,
     _: &ControlRequest,
 ) -> Result<Answer, PythonError> {
-    let waiting: Vec<_> = {
+    let here: Vec<_> = {
         let runs = controlled.process.run_queue.lock();
         runs.waiting.delayed.iter().map(|(eta, run)| (eta, run.clone())).collect()
     };
-    let mut waiting: Vec<_> = waiting;
-    waiting.sort_by_key(|(eta, _)| *eta);
-    let shown = waiting.iter().map(|(eta, run)| ScheduledRun {
-        eta: timestamp::format_in(*eta, &TimeZone::UTC),
-        priority: 6,
-        request: RunInfo::of_waiting(run),
-    });
-    reply(&shown.collect::<Vec<_>>())
+    let mut here: Vec<_> = here.iter().map(|(eta, run)| (*eta, RunInfo::of_waiting(run))).collect();
+    let controlled = controlled.clone();
+    Ok(Answer::Later(Box::pin(async move {
+        match delayed_tasks(&controlled).await {
+            Ok(delayed) => {
+                here.extend(delayed);
+                here.sort_by_key(|(eta, _)| *eta);
+                to_reply(&here.into_iter().map(|(eta, task)| ScheduledRun::new(eta, task)).collect::<Vec<_>>())
+            }
+            Err(error) => error_reply(&format!("could not {error:#}")),
+        }
+    })))
 }
 
 pub(crate) fn query_task(
@@ -65,12 +76,11 @@ pub(crate) fn query_task(
     _: &ControlRequest,
 ) -> Result<Answer, PythonError> {
     let ids = arguments.texts("ids")?;
-    let is_asked = |id: &str| ids.iter().any(|asked| asked == id);
     let mut found: BTreeMap<String, (&str, RunInfo)> = BTreeMap::new();
+    let is_asked = |id: Option<&TaskId>| id.is_some_and(|id| ids.iter().any(|asked| asked == id.as_str()));
     let (reserved, scheduled): (Vec<_>, Vec<_>) = {
         let runs = controlled.process.run_queue.lock();
-        let is_asked =
-            |run: &&crate::pipeline::task_run::TaskRun| run.request.id().is_some_and(|id| is_asked(id.as_str()));
+        let is_asked = |run: &&TaskRun| is_asked(run.request.id());
         let delayed = runs.waiting.delayed.iter().map(|(_, run)| run);
         (runs.reserved().filter(is_asked).cloned().collect(), delayed.filter(is_asked).cloned().collect())
     };
@@ -81,11 +91,27 @@ pub(crate) fn query_task(
         }
     }
     for run in controlled.process.runs.active() {
-        if let Some(id) = run.id().filter(|id| is_asked(id.as_str())) {
+        if let Some(id) = run.id().filter(|id| is_asked(Some(id))) {
             found.insert(id.to_string(), ("active", RunInfo::of_active(&run, false)));
         }
     }
-    reply(&found)
+    if found.len() == ids.len() {
+        return reply(&found);
+    }
+    let controlled = controlled.clone();
+    Ok(Answer::Later(Box::pin(async move {
+        let delayed = match delayed_tasks(&controlled).await {
+            Ok(delayed) => delayed,
+            Err(error) => return error_reply(&format!("could not {error:#}")),
+        };
+        for (_, task) in delayed {
+            let id = task.id().map(ToString::to_string).unwrap_or_default();
+            if ids.contains(&id) {
+                found.entry(id).or_insert(("scheduled", task));
+            }
+        }
+        to_reply(&found)
+    })))
 }
 
 pub(crate) fn revoked(

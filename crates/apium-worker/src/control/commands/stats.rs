@@ -37,8 +37,8 @@ enum Rusage {
 struct PoolStats {
     implementation: String,
     max_concurrency: usize,
-    processes: [u32; 1],
-    max_tasks_per_child: &'static str,
+    processes: Vec<u32>,
+    max_tasks_per_child: String,
     put_guarded_by_semaphore: bool,
     /// Soft and hard, in seconds.
     timeouts: [f64; 2],
@@ -105,8 +105,10 @@ impl Stats {
             pool: PoolStats {
                 implementation: format!("apium.pool:{}", controlled.pool),
                 max_concurrency: slots,
-                processes: [std::process::id()],
-                max_tasks_per_child: "N/A",
+                processes: process.executor.pools.pids(),
+                max_tasks_per_child: config
+                    .worker_max_tasks_per_child
+                    .map_or("N/A".to_owned(), |most| most.to_string()),
                 put_guarded_by_semaphore: false,
                 timeouts: [seconds(config.task_soft_time_limit), seconds(config.task_time_limit)],
                 writes: Writes {

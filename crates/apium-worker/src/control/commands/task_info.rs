@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use apium_app::context::request::Request;
-use apium_app::task::registered::RegisteredTask;
 use apium_protocol::json::text::Json;
 use apium_protocol::message::headers::TimeLimit;
 use apium_protocol::message::task_id::TaskId;
+use apium_protocol::timestamp;
 use apium_protocol::value::repr::{args_repr, kwargs_repr};
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use crate::pipeline::task_run::TaskRun;
@@ -45,7 +46,7 @@ struct Delivery {
 impl RunInfo {
     /// A run that goes on; `safe` shows its arguments as text.
     pub(crate) fn of_active(run: &ActiveRun, safe: bool) -> Self {
-        let mut info = Self::of(&run.request, &run.task);
+        let mut info = Self::of(&run.request, &run.task.name);
         if safe {
             let headers = &run.request.headers;
             let args = headers.argsrepr.clone().unwrap_or_else(|| args_repr(run.request.args()));
@@ -63,17 +64,23 @@ impl RunInfo {
 
     /// A run that waits.
     pub(crate) fn of_waiting(run: &TaskRun) -> Self {
-        Self::of(&run.request, &run.task)
+        Self::of(&run.request, &run.task.name)
     }
 
-    fn of(request: &Request, task: &RegisteredTask) -> Self {
+    /// The task's id.
+    pub(crate) fn id(&self) -> Option<&TaskId> {
+        self.id.as_ref()
+    }
+
+    /// A task of the name `task` that does not run.
+    pub(crate) fn of(request: &Request, task: &Arc<str>) -> Self {
         let from = &request.delivery_info;
         Self {
             id: request.id().cloned(),
-            name: request.headers.shadow.as_deref().map_or_else(|| task.name.clone(), Arc::from),
+            name: request.headers.shadow.as_deref().map_or_else(|| task.clone(), Arc::from),
             args: request.args_json(),
             kwargs: request.kwargs_json(),
-            r#type: task.name.clone(),
+            r#type: task.clone(),
             hostname: request.hostname.clone(),
             time_start: None,
             acknowledged: false,
@@ -89,13 +96,21 @@ impl RunInfo {
     }
 }
 
-/// A run that waits for its eta.
+/// A task that waits for its eta.
 #[derive(Debug, Serialize)]
 pub(crate) struct ScheduledRun {
-    pub(crate) eta: String,
-    /// The priority of Celery's timer. It is always this one.
-    pub(crate) priority: u8,
-    pub(crate) request: RunInfo,
+    eta: String,
+    priority: u8,
+    request: RunInfo,
+}
+
+impl ScheduledRun {
+    /// The priority that Celery's timer gives to all of them.
+    const PRIORITY: u8 = 6;
+
+    pub(crate) fn new(eta: Timestamp, request: RunInfo) -> Self {
+        Self { eta: timestamp::format_in(eta, &TimeZone::UTC), priority: Self::PRIORITY, request }
+    }
 }
 
 fn seconds(at: Timestamp) -> f64 {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use apium_app::app::app::App;
+use apium_protocol::json::text::Json;
 use apium_protocol::message::control::{ControlRequest, ReplyAddress};
 use apium_protocol::message::message::Message;
 use apium_worker::builder::AppWorker as _;
@@ -11,6 +12,7 @@ use apium_worker::testing::builder::AppTest as _;
 use serde_json::json as j;
 
 use crate::control::caller::{call, next_replies, replies_to, request, send_messages};
+use crate::logs::captured::{collect, events_with};
 use crate::rig::{json, send, until_state};
 use crate::task;
 
@@ -50,7 +52,7 @@ async fn broken_requests_are_left_out_and_the_worker_goes_on() {
         ("rate_limit", j!({"task_name": 7, "rate_limit": 1})),
         ("registered", j!({"taskinfoitems": 7})),
         ("add_consumer", j!({"queue": 7})),
-        ("add_consumer", j!({"queue": "x", "exchange_type": "headers"})),
+        ("add_consumer", j!({"queue": "x", "exchange_type": "ring"})),
         ("active_queues", j!({"other": 1})),
     ] {
         let answer = call(&app, method, arguments.clone()).await;
@@ -61,6 +63,37 @@ async fn broken_requests_are_left_out_and_the_worker_goes_on() {
     }
     send(&app, "quick", "a").await;
     until_state(&app, "a", "SUCCESS").await;
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn requests_of_other_versions_and_with_odd_clocks_are_answered() {
+    let app = app().await;
+    let worker = app.worker().start().await.unwrap();
+    let mut mailbox = replies_to(&app, "caller").await;
+    let to = j!({"exchange": "reply.celery.pidbox", "routing_key": "caller"});
+    for body in [
+        // A later version says more, and an earlier one less.
+        j!({"method": "ping", "arguments": {}, "reply_to": to, "ticket": "t", "version": 9, "more": {"deep": [1, null]}}),
+        j!({"method": "ping", "arguments": null, "destination": null, "pattern": null, "matcher": null, "reply_to": to}),
+        j!({"method": "ping", "reply_to": to}),
+    ] {
+        send_messages(&app, vec![message(body.to_string().into_bytes())]).await;
+        let replies = next_replies(&mut *mailbox).await;
+        assert_eq!(replies[0].answer.decode::<serde_json::Value>().unwrap(), j!({"ok": "pong"}), "{body}");
+    }
+    // The logical clock of the sender jumps, in both directions, or is none.
+    for clock in [j!(u64::MAX), j!(-7), j!(1.5), j!("12"), j!(null), j!([1]), j!(5_000_000), j!(i64::MAX)] {
+        let mut asked = ControlRequest::new("clock", Vec::new());
+        asked.reply_to = Some(ReplyAddress::new("reply.celery.pidbox", "caller"));
+        let mut asked = asked.to_message(1, 0.0);
+        asked.headers.extra.insert("clock".to_owned(), Json::from_serialize(&clock).unwrap());
+        send_messages(&app, vec![asked]).await;
+        let replies = next_replies(&mut *mailbox).await;
+        let now = replies[0].answer.decode::<serde_json::Value>().unwrap()["clock"].as_u64();
+        let most = clock.as_u64().filter(|clock| *clock != u64::MAX).unwrap_or_default() + 1_000;
+        assert!(now.is_some_and(|now| now <= most), "{clock}: {now:?}");
+    }
     worker.stop().await;
 }
 
@@ -96,6 +129,7 @@ async fn thousands_of_commands_at_once_are_all_answered() {
 
 #[tokio::test]
 async fn a_million_revoked_ids_are_bounded() {
+    collect();
     let app = app().await;
     let worker = app.worker().start().await.unwrap();
     let ids: Vec<String> = (0..1_000_000).map(|n| format!("id-{n}")).collect();
@@ -108,6 +142,8 @@ async fn a_million_revoked_ids_are_bounded() {
     until_state(&app, "id-0", "SUCCESS").await;
     until_state(&app, "id-999998", "REVOKED").await;
     worker.stop().await;
+    let [said, _] = events_with("the oldest revokes are forgotten");
+    assert!(said.len() == 1 && said[0].contains("dropped=950000"), "{said:?}");
 }
 
 #[tokio::test]

@@ -7,5 +7,6 @@ mod own_commands;
 mod pool;
 mod queues;
 mod revokes;
+mod scheduled;
 mod terminate;
 mod vectors;

@@ -2,7 +2,7 @@
 
 use apium_app::app::app::App;
 use apium_worker::builder::AppWorker as _;
-use apium_worker::control::call::{AppControlCommands as _, ControlCall};
+use apium_worker::control::call::{AppControlCommands as _, ControlCall, own_control_commands};
 use apium_worker::testing::builder::AppTest as _;
 use serde_json::json as j;
 
@@ -17,12 +17,13 @@ async fn commands_of_an_app_and_of_a_worker_are_called_and_listed() {
     };
     let builder = App::test().with(move |app| {
         let app = app.autodiscover(false);
-        app.control_command("double", "twice a number", move |call| Box::pin(double(call)))
+        let app = app.control_command("double", "twice a number", move |call| Box::pin(double(call)));
+        app.inspect_command("half", "a half", async |_| Ok::<_, String>(0.5))
     });
     let app = builder.build().await.unwrap();
     let worker = app.worker().hostname("w1@h");
     let worker =
-        worker.control_command("node", "its name", async |call: ControlCall| Ok::<_, String>(call.node.to_string()));
+        worker.inspect_command("node", "its name", async |call: ControlCall| Ok::<_, String>(call.node.to_string()));
     let worker = worker.control_command("boom", "panics", async |_| -> Result<(), String> { panic!("at once") });
     let worker = worker.start().await.unwrap();
     assert_eq!(call(&app, "double", j!({"n": 21})).await, 42);
@@ -35,9 +36,12 @@ async fn commands_of_an_app_and_of_a_worker_are_called_and_listed() {
     let listed = call(&app, "control_commands", j!({})).await;
     let of = |name: &str| listed.as_array().unwrap().iter().find(|command| command["name"] == name).cloned().unwrap();
     assert_eq!((&of("double")["help"], &of("double")["own"]), (&j!("twice a number"), &j!(true)));
+    assert_eq!([of("double"), of("half"), of("node")].map(|of| of["kind"].clone()), ["control", "inspect", "inspect"]);
     assert_eq!(of("revoke")["arguments"], j!(["task_id", "[terminate]", "[signal]"]));
     assert_eq!((&of("ping")["kind"], &of("shutdown")["kind"]), (&j!("inspect"), &j!("control")));
     worker.stop().await;
+    let of_app = own_control_commands(&app).into_iter().map(|command| (command.name, command.inspects));
+    assert_eq!(of_app.collect::<Vec<_>>(), [("double".to_owned(), false), ("half".to_owned(), true)]);
 }
 
 #[tokio::test]

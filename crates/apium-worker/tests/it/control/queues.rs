@@ -10,7 +10,7 @@ use apium_worker::testing::builder::AppTest as _;
 use serde_json::{Value, json as j};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::control::caller::call;
+use crate::control::caller::{call, call_with, request, send_messages};
 use crate::rig::{Notes, counts, json, state, until, until_state};
 use crate::task;
 
@@ -68,6 +68,29 @@ async fn a_queue_is_added_and_cancelled() {
 }
 
 #[tokio::test]
+async fn whoever_adds_a_queue_is_answered_when_it_is_consumed_or_refused() {
+    let app = app(&Notes::default()).await;
+    let worker = app.worker().start().await.unwrap();
+    let arguments = j!({"queue": "q2", "exchange": "ex2", "exchange_type": "topic", "routing_key": "a.#"});
+    assert_eq!(call(&app, "add_consumer", arguments).await, j!({"ok": "add consumer q2"}));
+    assert_eq!(counts(&app, "q2").await.consumers, 1, "it is consumed when the answer comes");
+    let answer = call(&app, "add_consumer", j!({"queue": "q3", "exchange": "ex2", "exchange_type": "fanout"})).await;
+    let error = answer["error"].as_str().unwrap();
+    assert!(error.starts_with("could not consume q3: could not "), "{error}");
+    assert!(error.contains("ex2"), "{error}");
+    assert_eq!(names(&call(&app, "active_queues", j!({})).await), ["celery", "q2"]);
+    call(&app, "pause_queue", j!({"queue": "q4"})).await;
+    let answer = call(&app, "add_consumer", j!({"queue": "q4"})).await;
+    assert_eq!(answer, j!({"ok": "add consumer q4: it is consumed when it is resumed"}));
+    assert_eq!(counts(&app, "q4").await.consumers, 0);
+    call(&app, "resume_queue", j!({"queue": "q4"})).await;
+    until("it is consumed", async || counts(&app, "q4").await.consumers == 1).await;
+    // It is consumed already.
+    assert_eq!(call(&app, "add_consumer", j!({"queue": "q4"})).await, j!({"ok": "add consumer q4"}));
+    worker.stop().await;
+}
+
+#[tokio::test]
 async fn a_paused_queue_is_paused_for_all_workers_and_for_those_that_start_later() {
     let app = app(&Notes::default()).await;
     let any = "127.0.0.1:0".parse().unwrap();
@@ -95,6 +118,41 @@ async fn a_paused_queue_is_paused_for_all_workers_and_for_those_that_start_later
     until_state(&app, "m", "SUCCESS").await;
     assert_eq!(fleet.list(FleetTopic::PausedQueues, None, FleetLimits::new(9, None)).await.unwrap(), []);
     second.stop().await;
+}
+
+/// Whoever pauses a queue has written that before workers hear of it. Were they to write it too, one that is slow would
+/// pause the queue again after it was resumed.
+#[tokio::test]
+async fn what_is_written_already_is_not_written_by_workers() {
+    let app = app(&Notes::default()).await;
+    let worker = app.worker().queues(["celery", "mail"]).start().await.unwrap();
+    let fleet = app.broker().fleet().unwrap();
+    let kept = async || fleet.list(FleetTopic::PausedQueues, None, FleetLimits::new(9, None)).await.unwrap().len();
+    let recorded = |method: &str| {
+        let mut request = request(method, &j!({"queue": "mail"}));
+        request.recorded = true;
+        request
+    };
+    assert_eq!(call_with(&app, recorded("pause_queue")).await, j!({"ok": "queue mail is paused"}));
+    assert_eq!((names(&call(&app, "active_queues", j!({})).await), kept().await), (vec!["celery"], 0));
+    assert_eq!(call(&app, "pause_queue", j!({"queue": "mail"})).await, j!({"ok": "queue mail is paused"}));
+    assert_eq!(call_with(&app, recorded("resume_queue")).await, j!({"ok": "queue mail is resumed"}));
+    assert_eq!((names(&call(&app, "active_queues", j!({})).await), kept().await), (vec!["celery", "mail"], 1));
+    worker.stop().await;
+}
+
+/// Commands take effect in the order in which they come, whatever there is to be written.
+#[tokio::test]
+async fn a_queue_that_is_paused_and_resumed_at_once_is_resumed() {
+    let app = app(&Notes::default()).await;
+    let worker = app.worker().queues(["celery", "mail"]).start().await.unwrap();
+    let messages = (0..21).map(|number| {
+        let method = if number % 2 == 0 { "resume_queue" } else { "pause_queue" };
+        request(method, &j!({"queue": "mail"})).to_message(1, 0.0)
+    });
+    send_messages(&app, messages.collect()).await;
+    assert_eq!(names(&call(&app, "active_queues", j!({})).await), ["celery", "mail"]);
+    worker.stop().await;
 }
 
 #[tokio::test]

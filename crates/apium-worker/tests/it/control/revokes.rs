@@ -109,6 +109,28 @@ async fn a_revoke_expires() {
 }
 
 #[tokio::test]
+async fn a_revoke_is_honoured_while_the_clock_jumps_and_until_its_time_is_over() {
+    let notes = Notes::default();
+    let app = app(&notes, &Gate::new()).await;
+    let worker = app.worker().start().await.unwrap();
+    call(&app, "revoke", j!({"task_id": ["a"]})).await;
+    let (began, hour) = (app.now(), Duration::from_secs(3_600));
+    // It is kept for three hours.
+    for (now, runs) in [(began - 24 * hour, 0), (began + 2 * hour, 0), (began - hour, 0), (began + 4 * hour, 1)] {
+        app.clock().set(now);
+        send(&app, "note", "a").await;
+        until("it is acked", async || {
+            let left = counts(&app, "celery").await;
+            (left.ready, left.unacked) == (0, 0)
+        })
+        .await;
+        assert_eq!(notes.all().len(), runs, "at {now}");
+        assert_eq!(call(&app, "ping", j!({})).await, j!({"ok": "pong"}), "at {now}");
+    }
+    worker.stop().await;
+}
+
+#[tokio::test]
 async fn a_worker_writes_what_it_hears_for_those_that_start_later() {
     let notes = Notes::default();
     let app = app(&notes, &Gate::new()).await;

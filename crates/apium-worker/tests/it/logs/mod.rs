@@ -1,5 +1,5 @@
 //! What a worker logs, and that nobody else writes into its log.
 
-mod captured;
+pub(crate) mod captured;
 mod forged;
 mod lines;
