@@ -103,7 +103,11 @@ pub(crate) enum Command {
 impl Command {
     /// Whether it needs the code of tasks, which the stand-alone binary does not have.
     pub(crate) fn needs_tasks(&self) -> bool {
-        matches!(self, Self::Worker(_) | Self::Registered(_))
+        match self {
+            Self::Worker(args) => args.app.is_none(),
+            Self::Registered(_) => true,
+            _ => false,
+        }
     }
 }
 

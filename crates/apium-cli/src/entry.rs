@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use apium_app::app::app::App;
 use apium_app::config::settings::Settings;
+use apium_worker::child::serve;
+use apium_worker::pool::process::child_program::ChildProgram;
 use clap::{CommandFactory, FromArgMatches, Subcommand};
 
 use crate::args::{Cli, Command, Global};
@@ -16,7 +18,7 @@ use crate::command;
 use crate::exit::{Code, CommandError, Result};
 use crate::own_commands::{OwnCommands, Run};
 use crate::session::Session;
-use crate::{logging, remote, settings_sources};
+use crate::{logging, python, remote, settings_sources};
 
 /// Runs the command line of a program with tasks: reads the process's arguments, builds the app with `app` and runs the
 /// subcommand. Returns the exit code (`--help` lists them).
@@ -125,7 +127,7 @@ fn exit(code: Code) -> ExitCode {
 fn parse(words: impl IntoIterator<Item = OsString>, program: Program) -> Result<(Global, Chosen), Refusal> {
     let mut line = Cli::command();
     if !program.has_tasks {
-        line = line.mut_subcommand("worker", |sub| sub.hide(true)).mut_subcommand("registered", |sub| sub.hide(true));
+        line = line.mut_subcommand("registered", |sub| sub.hide(true));
     }
     if let Some(own) = &program.own {
         line = own.add_to(line).map_err(Refusal::Error)?;
@@ -138,7 +140,7 @@ fn parse(words: impl IntoIterator<Item = OsString>, program: Program) -> Result<
     let Cli { global, command } = Cli::from_arg_matches(&matches)?;
     if !program.has_tasks && command.needs_tasks() {
         let stop = CommandError::usage("run tasks: this program has none")
-            .hint("put `apium::cli::main(app)` into the program that has them, and run its `worker`");
+            .hint("put `apium::cli::main(app)` into the program that has them, and run its `worker`; or name a Celery app with -A");
         return Err(Refusal::Error(stop));
     }
     Ok((global, Chosen::BuiltIn(Box::new(command))))
@@ -163,12 +165,25 @@ where
     if let Some(Command::Worker(args)) = built_in {
         args.settings(&mut settings)?;
     }
+    if let Some(Command::Worker(args)) = built_in
+        && args.pool_child
+    {
+        // It has been started by a worker, and serves its runs.
+        serve::run(|| app(settings));
+    }
     let runtime = runtime(is_worker || built_in.is_none())?;
     let ended = runtime.block_on(async {
+        let python = match &chosen {
+            Chosen::BuiltIn(command) => match &**command {
+                Command::Worker(args) => python::children::children(args, global, &mut settings).await?,
+                _ => None,
+            },
+            Chosen::Own(_) => None,
+        };
         let app = app(settings).await.map_err(|error| CommandError::from_build(error.into()))?;
         let session = Session { app, json: global.json };
         let ended = match chosen {
-            Chosen::BuiltIn(command) => dispatch(&session, *command).await,
+            Chosen::BuiltIn(command) => dispatch(&session, *command, python).await,
             Chosen::Own(run) => run(session.clone()).await,
         };
         let closed = tokio::time::timeout(CLOSE_TIMEOUT, session.app.close()).await;
@@ -199,9 +214,9 @@ fn runtime(has_threads: bool) -> Result<tokio::runtime::Runtime> {
     builder.enable_all().build().map_err(|error| CommandError::new(Code::Other, format!("start the runtime: {error}")))
 }
 
-async fn dispatch(session: &Session, command: Command) -> Result<ExitCode> {
+async fn dispatch(session: &Session, command: Command, python: Option<ChildProgram>) -> Result<ExitCode> {
     match command {
-        Command::Worker(args) => return command::worker::run(session, args).await,
+        Command::Worker(args) => return command::worker::run(session, args, python).await,
         Command::Call(args) => command::call::run(session, args).await,
         Command::Result(args) => command::result::run(session, args).await,
         Command::Purge(args) => command::purge::run(session, args).await,

@@ -18,6 +18,7 @@ mod logging;
 mod output;
 mod own_commands;
 mod panics;
+mod python;
 mod remote;
 mod session;
 mod settings_sources;

@@ -1,5 +1,6 @@
 //! `worker`: consumes queues and runs tasks until it is stopped.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use apium_app::config::settings::Settings;
 use apium_worker::builder::AppWorker;
 use apium_worker::pool::kind::PoolKind;
+use apium_worker::pool::process::child_program::ChildProgram;
 
 use crate::exit::{CommandError, Result};
 use crate::session::Session;
@@ -38,9 +40,15 @@ pub(crate) struct Args {
     #[arg(short = 'n', long, value_name = "NAME")]
     hostname: Option<String>,
     /// Where tasks run: async (async functions on the runtime, plain ones on threads), threads (every task on a
-    /// thread), solo (one task at a time) [default: async]
+    /// thread), processes (every task in a child process), solo (one task at a time) [default: async]
     #[arg(short = 'P', long, value_parser = PoolKind::from_str, value_name = "POOL")]
     pool: Option<PoolKind>,
+    /// Run the tasks of this Celery app in child processes in Python, with its settings: a module, or module:attribute
+    #[arg(short = 'A', long, value_name = "APP")]
+    pub(crate) app: Option<String>,
+    /// The interpreter for --app [default: that of the virtual environment, else python3]
+    #[arg(long, value_name = "FILE", requires = "app")]
+    pub(crate) python: Option<PathBuf>,
     /// Send events of tasks, for monitors
     #[arg(short = 'E', long)]
     task_events: bool,
@@ -72,10 +80,22 @@ pub(crate) struct Args {
     /// Answer GET /ready and GET /live over HTTP here, with 200 or 503
     #[arg(long, value_name = "ADDRESS:PORT")]
     health_listen: Option<String>,
+    /// How many tasks a child process runs before another one takes its place
+    #[arg(long, value_name = "N")]
+    max_tasks_per_child: Option<u32>,
+    /// How many KiB of memory a child process may have when a task has ended, before another one takes its place
+    #[arg(long, value_name = "KIB")]
+    max_memory_per_child: Option<u32>,
+    /// This process is a child of a worker
+    #[arg(long, hide = true)]
+    pub(crate) pool_child: bool,
     /// Delete every waiting message of the queues before the start
     #[arg(long, alias = "discard")]
     purge: bool,
 }
+
+/// The option of a process that is a child of a worker.
+const POOL_CHILD: &str = "--pool-child";
 
 impl Args {
     /// The options that are settings.
@@ -89,6 +109,12 @@ impl Args {
         flag("worker_prefetch_multiplier", self.prefetch_multiplier.clone(), "--prefetch-multiplier")?;
         flag("task_time_limit", self.time_limit.map(|n| n.to_string()), "--time-limit")?;
         flag("task_soft_time_limit", self.soft_time_limit.map(|n| n.to_string()), "--soft-time-limit")?;
+        flag("worker_max_tasks_per_child", self.max_tasks_per_child.map(|n| n.to_string()), "--max-tasks-per-child")?;
+        flag(
+            "worker_max_memory_per_child",
+            self.max_memory_per_child.map(|n| n.to_string()),
+            "--max-memory-per-child",
+        )?;
         flag("worker_ready_file", self.ready_file.clone(), "--ready-file")?;
         flag("worker_health_listen", self.health_listen.clone(), "--health-listen")?;
         Ok(())
@@ -96,7 +122,7 @@ impl Args {
 }
 
 /// Runs the worker.
-pub(crate) async fn run(session: &Session, args: Args) -> Result<ExitCode> {
+pub(crate) async fn run(session: &Session, args: Args, python: Option<ChildProgram>) -> Result<ExitCode> {
     let queues = chosen_queues(session, &args)?;
     if args.purge {
         let admin = session.queue_admin()?;
@@ -106,6 +132,13 @@ pub(crate) async fn run(session: &Session, args: Args) -> Result<ExitCode> {
         }
     }
     let mut worker = session.app.worker().queues(queues).mingle(!args.without_mingle);
+    worker = worker.child_program(ChildProgram::again_with(POOL_CHILD));
+    if let Some(program) = python {
+        worker = worker.foreign_program(program);
+        if session.app.registry().iter().all(|task| task.is_foreign()) {
+            worker = worker.pool(PoolKind::Processes);
+        }
+    }
     if let Some(name) = args.hostname {
         worker = worker.hostname(name);
     }

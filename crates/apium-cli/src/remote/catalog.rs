@@ -2,6 +2,7 @@
 
 use apium_protocol::json::text::Json;
 use apium_protocol::value::value::Value;
+use apium_worker::control::call::ListedCommand;
 
 use crate::exit::{CommandError, Result};
 
@@ -140,16 +141,17 @@ pub(crate) struct GivenCommand {
     pub(crate) others: Vec<String>,
 }
 
-/// Reads a command. One that is not known takes `NAME=VALUE`, the values as JSON or else as text.
-pub(crate) fn read(kind: CommandKind, name: &str, words: &[String]) -> Result<GivenCommand> {
+/// Reads a command. One that is not built in takes `NAME=VALUE`, the values as JSON or else as text; `own` are those of
+/// the program.
+pub(crate) fn read(kind: CommandKind, name: &str, words: &[String], own: &[ListedCommand]) -> Result<GivenCommand> {
     let Some(known) = find(name) else {
+        if let Some(own) = own.iter().find(|own| own.name == name) {
+            check_kind(kind, kind_of(own), name)?;
+        }
         let arguments = words.iter().map(|word| named(name, word)).collect::<Result<_>>()?;
         return Ok(GivenCommand { name: name.to_owned(), arguments, others: Vec::new() });
     };
-    if known.kind != kind {
-        let text = format!("{} {name}: it is a command of `{}`", kind.name(), known.kind.name());
-        return Err(CommandError::usage(text).hint(format!("use `{} {name}`", known.kind.name())));
-    }
+    check_kind(kind, known.kind, name)?;
     let usage = |what: &str| {
         let text = format!("{} {name}: {what}", kind.name());
         CommandError::usage(text).hint(format!("its arguments are: {name} {}", known.signature))
@@ -171,6 +173,19 @@ pub(crate) fn read(kind: CommandKind, name: &str, words: &[String]) -> Result<Gi
         arguments.push((variadic.to_owned(), Json::from_value(&Value::List(list))));
     }
     Ok(GivenCommand { name: name.to_owned(), arguments, others })
+}
+
+fn kind_of(own: &ListedCommand) -> CommandKind {
+    if own.inspects { CommandKind::Inspect } else { CommandKind::Control }
+}
+
+/// Refuses a command under the other subcommand.
+fn check_kind(asked: CommandKind, of_command: CommandKind, name: &str) -> Result<()> {
+    if of_command == asked {
+        return Ok(());
+    }
+    let text = format!("{} {name}: it is a command of `{}`", asked.name(), of_command.name());
+    Err(CommandError::usage(text).hint(format!("use `{} {name}`", of_command.name())))
 }
 
 fn value_of(kind: Type, word: &str) -> Option<Json> {
@@ -198,17 +213,19 @@ fn named(command: &str, word: &str) -> Result<(String, Json)> {
     Ok((name.to_owned(), value))
 }
 
-/// What `--list` prints.
-pub(crate) fn list(kind: CommandKind) -> Vec<String> {
+/// What `--list` prints: the built-in commands and those of the program, sorted.
+pub(crate) fn list(kind: CommandKind, own: &[ListedCommand]) -> Vec<String> {
     let title = match kind {
         CommandKind::Inspect => "Inspect Commands:",
         CommandKind::Control => "Control Commands:",
     };
-    let rows: Vec<(String, &str)> = KNOWN
+    let known = KNOWN
         .iter()
         .filter(|command| command.kind == kind)
-        .map(|command| (format!("{} {}", command.name, command.signature).trim_end().to_owned(), command.help))
-        .collect();
+        .map(|command| (format!("{} {}", command.name, command.signature).trim_end().to_owned(), command.help));
+    let own = own.iter().filter(|own| kind_of(own) == kind).map(|own| (own.name.clone(), &*own.help));
+    let mut rows: Vec<(String, &str)> = known.chain(own).collect();
+    rows.sort();
     let width = rows.iter().map(|(usage, _)| usage.chars().count()).max().unwrap_or_default();
     let row = |(usage, help): (String, &str)| format!("  {usage:<width$}  {help}");
     std::iter::once(title.to_owned()).chain(rows.into_iter().map(row)).collect()
@@ -220,7 +237,7 @@ mod tests {
 
     fn arguments(kind: CommandKind, name: &str, words: &[&str]) -> Result<String, String> {
         let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-        let found = read(kind, name, &words).map_err(|error| error.to_string())?;
+        let found = read(kind, name, &words, &[]).map_err(|error| error.to_string())?;
         Ok(found.arguments.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" "))
     }
 
@@ -262,7 +279,7 @@ mod tests {
             let names: Vec<&str> =
                 KNOWN.iter().filter(|command| command.kind == kind).map(|command| command.name).collect();
             assert!(names.is_sorted(), "{names:?}");
-            assert_eq!(list(kind).len(), names.len() + 1);
+            assert_eq!(list(kind, &[]).len(), names.len() + 1);
         }
     }
 }

@@ -7,9 +7,8 @@ use apium_protocol::json::text::Json;
 use apium_protocol::value::value::Value;
 
 use crate::exit::{CommandError, Result};
-use crate::output::print;
-use crate::remote::catalog::{self, CommandKind, GivenCommand};
-use crate::remote::inspect::{conclude, no_command, print_chat};
+use crate::remote::ask::{Asked, Words, ask, conclude, print_chat};
+use crate::remote::catalog::CommandKind;
 use crate::remote::options::RemoteOptions;
 use crate::session::Session;
 
@@ -26,23 +25,16 @@ A revoke and a pause hold for workers that start later too, unless nodes are nam
 Nobody replied: exit code 69; a revoke and a pause are kept all the same. `shutdown` is never replied to.")]
 pub(crate) struct Args {
     #[command(flatten)]
-    options: RemoteOptions,
-    /// List the commands
-    #[arg(long)]
-    list: bool,
-    /// The command, and its arguments
-    #[arg(value_name = "COMMAND")]
-    words: Vec<String>,
+    words: Words,
 }
 
 /// Tells them.
 pub(crate) async fn run(session: &Session, args: Args) -> Result<()> {
-    if args.list {
-        return catalog::list(CommandKind::Control).iter().try_for_each(|line| print::line(line));
-    }
-    let Some((name, words)) = args.words.split_first() else { return Err(no_command(CommandKind::Control)) };
-    let given = catalog::read(CommandKind::Control, name, words)?;
-    let control = args.options.control(&session.app);
+    let Some(Asked { name, words, command: given }) = args.words.read(CommandKind::Control, &session.app)? else {
+        return Ok(());
+    };
+    let options = &args.words.options;
+    let control = options.control(&session.app);
     let revoke = match given.name.as_str() {
         "revoke" => Some(control.revoke_all(given.others.clone())),
         "terminate" => Some(control.terminate(given.others.clone()).signal(&words[0])),
@@ -53,36 +45,15 @@ pub(crate) async fn run(session: &Session, args: Args) -> Result<()> {
         if given.others.is_empty() {
             return Err(CommandError::usage(format!("control {name}: no task is named")));
         }
-        return tell_revoke(session, &args.options, name, revoke).await;
+        return tell_revoke(session, options, name, revoke).await;
     }
-    match given.name.as_str() {
-        "pause_queue" | "resume_queue" => {
-            let mut command = match name.as_str() {
-                "pause_queue" => control.pause_queue(&words[0], &given.others.join(" ")),
-                _ => control.resume_queue(&words[0]),
-            };
-            if !session.json {
-                command = command.on_reply(|reply| print_chat(&reply.node, &reply.raw));
-            }
-            let replies = command.replies().await?;
-            conclude(session, &args.options, name, &replies, false)
-        }
-        "shutdown" => {
-            control.shutdown().send().await?;
-            Ok(())
-        }
-        _ => tell(session, &args.options, given).await,
-    }
-}
-
-async fn tell(session: &Session, options: &RemoteOptions, given: GivenCommand) -> Result<()> {
-    let name = given.name.clone();
-    let mut command = options.control(&session.app).broadcast(given.name, given.arguments);
-    if !session.json {
-        command = command.on_reply(|reply| print_chat(&reply.node, &reply.raw));
-    }
-    let replies = command.replies().await?;
-    conclude(session, options, &name, &replies, false)
+    let command = match given.name.as_str() {
+        "pause_queue" => control.pause_queue(&words[0], &given.others.join(" ")),
+        "resume_queue" => control.resume_queue(&words[0]),
+        "shutdown" => return Ok(control.shutdown().send().await?),
+        _ => return ask(session, options, name, control.broadcast(given.name, given.arguments), false).await,
+    };
+    ask(session, options, name, command, false).await
 }
 
 async fn tell_revoke(session: &Session, options: &RemoteOptions, name: &str, revoke: Revoke) -> Result<()> {
@@ -103,5 +74,10 @@ fn stamps(words: &[String]) -> Result<Vec<(String, Json)>> {
         };
         stamps.entry(header).or_default().push(Value::Str(value.to_owned()));
     }
-    Ok(stamps.into_iter().map(|(header, values)| (header.to_owned(), Json::from_value(&Value::List(values)))).collect())
+    let of = |(header, mut values): (&str, Vec<Value>)| {
+        // A single value is sent as it is, as Celery sends it.
+        let value = if values.len() == 1 { values.remove(0) } else { Value::List(values) };
+        (header.to_owned(), Json::from_value(&value))
+    };
+    Ok(stamps.into_iter().map(of).collect())
 }

@@ -66,7 +66,9 @@ fn float(number: f64) -> String {
 
 /// Python's `str` of a `datetime` in UTC.
 fn time(seconds: f64) -> String {
-    let Ok(instant) = Timestamp::from_microsecond((seconds * 1e6).round() as i64) else { return float(seconds) };
+    // Rounded as Python does.
+    let micros = seconds.floor() * 1e6 + (seconds.fract() * 1e6).round_ties_even();
+    let Ok(instant) = Timestamp::from_microsecond(micros as i64) else { return float(seconds) };
     let zoned = instant.to_zoned(TimeZone::UTC);
     match instant.subsec_microsecond() {
         0 => zoned.strftime("%Y-%m-%d %H:%M:%S+00:00").to_string(),
@@ -125,5 +127,8 @@ mod tests {
         );
         assert!(beat.contains("] heartbeat: active=True, clock=0, loadavg=[0.5, 1], local_received="), "{beat}");
         assert!(line(r#"{"type": "own-kind", "timestamp": 1e300}"#).contains("own kind:"));
+        // Of all digits in one number, Python's would be rounded up.
+        let half = line(r#"{"type": "own-kind", "hostname": "w@h", "timestamp": 1795991036.7608865}"#);
+        assert!(half.starts_with("w@h [2026-11-29 22:23:56.760886+00:00]"), "{half}");
     }
 }

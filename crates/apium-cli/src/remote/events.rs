@@ -49,7 +49,7 @@ pub(crate) async fn run(session: &Session, args: Args) -> Result<()> {
         let line = match session.json {
             true => {
                 let mut line = Vec::new();
-                received.event.write(&mut line);
+                received.event.to_text().write(&mut line);
                 String::from_utf8_lossy(&line).into_owned()
             }
             false => text.line(&received),

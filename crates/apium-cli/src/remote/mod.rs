@@ -1,5 +1,6 @@
 //! Commands to workers that run, and what workers say: `inspect`, `control`, `status`, `events`.
 
+pub(crate) mod ask;
 pub(crate) mod catalog;
 pub(crate) mod control;
 pub(crate) mod event_text;

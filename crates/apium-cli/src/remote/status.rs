@@ -2,7 +2,7 @@
 
 use crate::exit::Result;
 use crate::output::print;
-use crate::remote::inspect::conclude;
+use crate::remote::ask::conclude;
 use crate::remote::options::RemoteOptions;
 use crate::remote::reply_text;
 use crate::session::Session;

@@ -23,6 +23,9 @@ const HELP: &[(&str, &str)] = &[
     ("q, ^C", "end"),
 ];
 
+/// How wide the names in a first column get.
+const WIDEST_NAME: u16 = 60;
+
 /// From how many columns on there is room for more than the most important.
 const WIDE: u16 = 100;
 
@@ -96,9 +99,17 @@ fn draw_list(frame: &mut Frame<'_>, model: &Model, area: Rect) {
         return;
     }
     let headings = headings(model.tab);
-    let width =
-        |least: u16| if least == 0 { Constraint::Fill(1) } else { Constraint::Length(scaled(least, area.width)) };
-    let widths: Vec<Constraint> = headings.iter().map(|(_, least)| width(*least)).collect();
+    let width = |least: &u16| if *least == 0 { WIDEST_NAME } else { scaled(*least, area.width) };
+    let others: u16 = headings.iter().filter(|(_, least)| *least > 0).map(|(_, least)| width(least) + 1).sum();
+    let last = headings.len().saturating_sub(1);
+    let widths: Vec<Constraint> = (headings.iter().enumerate())
+        .map(|(index, (_, least))| match (*least, index == last) {
+            (0, true) => Constraint::Fill(1),
+            // What belongs to a name stands near it, also in a wide terminal.
+            (0, false) => Constraint::Length(width(least).min(area.width.saturating_sub(others))),
+            _ => Constraint::Length(width(least)),
+        })
+        .collect();
     let head = TableRow::new(headings.iter().map(|(title, _)| *title)).style(Style::new().add_modifier(Modifier::DIM));
     let chosen = model.chosen[model.tab.index()];
     let body = rows.iter().map(table_row);
