@@ -1,7 +1,8 @@
 //! The real servers and the real Celery that tests and benches run against.
 //!
 //! `cargo xtask test` installs them; this crate starts them, each in a process that ends with the process that started
-//! it ([`guarded`]). A [`RedisServer`](redis_server::RedisServer) gives each test its own database; a
+//! it ([`guarded`]). A [`RedisServer`](redis_server::RedisServer) gives each test its own database, a
+//! [`RabbitmqServer`](rabbitmq_server::RabbitmqServer) its own vhost; a
 //! [`Proxy`](proxy::Proxy) between client and server makes the network fail; a [`CeleryWorker`](celery::CeleryWorker)
 //! is Celery itself.
 //!
@@ -11,12 +12,15 @@
 pub use redis;
 
 pub mod celery;
-pub mod database;
+pub mod certificates;
 mod directory;
 pub mod guarded;
+pub mod http;
 pub mod log;
+pub mod namespace;
 pub mod port;
 pub mod proxy;
 pub mod python;
+pub mod rabbitmq_server;
 pub mod redis_server;
 pub mod target;

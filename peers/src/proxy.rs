@@ -34,7 +34,12 @@ struct Network {
     accepted: AtomicU64,
     to_server: AtomicU64,
     to_client: AtomicU64,
+    records: AtomicBool,
+    recorded: Mutex<Vec<Record>>,
 }
+
+/// What one client has sent.
+type Record = Arc<Mutex<Vec<u8>>>;
 
 #[derive(Debug)]
 struct Connection {
@@ -63,6 +68,8 @@ impl Proxy {
             accepted: AtomicU64::new(0),
             to_server: AtomicU64::new(0),
             to_client: AtomicU64::new(0),
+            records: AtomicBool::new(false),
+            recorded: Mutex::default(),
         });
         // Another process may take a port that was free.
         let listener = (0..5).find_map(|_| TcpListener::bind(("127.0.0.1", port::free())).ok());
@@ -134,6 +141,16 @@ impl Proxy {
         self.network.to_client.load(Ordering::SeqCst)
     }
 
+    /// Keeps what clients send over connections that begin after this, for [`recorded`](Self::recorded).
+    pub fn record(&self) {
+        self.network.records.store(true, Ordering::SeqCst);
+    }
+
+    /// What was sent over each connection since [`record`](Self::record).
+    pub fn recorded(&self) -> Vec<Vec<u8>> {
+        lock(&self.network.recorded).iter().map(|record| lock(record).clone()).collect()
+    }
+
     fn stop_listening(&self, listening: &mut Option<JoinHandle<()>>) {
         if let Some(thread) = listening.take() {
             // The thread waits for a connection, so this makes one.
@@ -195,8 +212,10 @@ fn join(client: TcpStream, network: &Arc<Network>) -> std::io::Result<()> {
     let connection = Connection { client, server, swallowed: Arc::clone(&swallowed) };
     lock(&network.connections).insert(number, connection);
 
-    let up = carry(up, network, &swallowed, |network| &network.to_server);
-    let down = carry(down, network, &swallowed, |network| &network.to_client);
+    let record = network.records.load(Ordering::SeqCst).then(Record::default);
+    lock(&network.recorded).extend(record.clone());
+    let up = carry(up, network, &swallowed, |network| &network.to_server, record);
+    let down = carry(down, network, &swallowed, |network| &network.to_client, None);
     let network = Arc::clone(network);
     std::thread::spawn(move || {
         for thread in up.into_iter().chain(down) {
@@ -213,10 +232,11 @@ fn carry(
     network: &Arc<Network>,
     swallowed: &Arc<AtomicBool>,
     count: fn(&Network) -> &AtomicU64,
+    record: Option<Record>,
 ) -> [JoinHandle<()>; 2] {
     let (network, swallowed) = (Arc::clone(network), Arc::clone(swallowed));
     let (send, receive) = sync_channel(ON_THE_WAY);
-    let reader = std::thread::spawn(move || read_pieces(from, &network, &swallowed, count(&network), &send));
+    let reader = std::thread::spawn(move || read_pieces(from, &network, &swallowed, (count(&network), record), &send));
     let writer = std::thread::spawn(move || write_pieces(to, &receive));
     [reader, writer]
 }
@@ -225,11 +245,14 @@ fn read_pieces(
     mut from: TcpStream,
     network: &Network,
     swallowed: &AtomicBool,
-    count: &AtomicU64,
+    (count, record): (&AtomicU64, Option<Record>),
     send: &SyncSender<Piece>,
 ) {
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(read @ 1..) = from.read(&mut buffer) {
+        if let Some(record) = &record {
+            lock(record).extend_from_slice(&buffer[..read]);
+        }
         if network.black_hole.load(Ordering::SeqCst) {
             swallowed.store(true, Ordering::SeqCst);
             count.fetch_add(read as u64, Ordering::SeqCst);

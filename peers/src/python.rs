@@ -58,6 +58,11 @@ impl Python {
         Self { program }
     }
 
+    /// Its program.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
     /// A command of this Python in the folder of the project's Python programs, where `import tasks` finds `tasks.py`.
     pub fn command<'a>(&self, args: impl IntoIterator<Item = &'a str>, env: &[(&str, &str)]) -> Command {
         let mut command = Command::new(&self.program);

@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use crate::database::Database;
 use crate::directory;
 use crate::guarded::Guarded;
 use crate::log::Seen;
+use crate::namespace::Database;
 use crate::port;
 
 /// How long a server may take to start, or to stop.

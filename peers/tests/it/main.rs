@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 mod celery;
 mod proxy;
+mod rabbitmq_server;
 mod redis_server;
 
 /// Waits for a condition, within 30 seconds.
