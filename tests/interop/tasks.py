@@ -243,4 +243,4 @@ def errback1(failed_id):
 @task("errback3")
 def errback3(request, exc, traceback):
     """An errback with three arguments: the worker calls it, and it prints a line."""
-    print("ERRBACK3", request.id, repr(exc), file=sys.stderr)
+    print(f"ERRBACK3 {request.id} {exc!r}", file=sys.stderr)

@@ -1,9 +1,9 @@
 """Receives events with Celery's own receiver and state.
 
-    watch_events.py TYPE COUNT
+    watch_events.py TYPES COUNT [SERIALIZER]
 
-Prints `ready` when it listens. Ends when COUNT events of TYPE have come, and prints one JSON object: all events in their
-order, and what `celery.events.State` makes of them.
+Reads only events that SERIALIZER has written (json). Prints `ready` when it listens. Ends when COUNT events of TYPES, which
+commas divide, have come, and prints one JSON object: all events in their order, and what `celery.events.State` makes of them.
 """
 
 import json
@@ -19,17 +19,17 @@ def shown(task):
     return found
 
 
-def main(kind, count):
+def main(kinds, count, serializer="json"):
     events, state = [], app.events.State()
     with app.connection_for_read() as connection:
 
         def on_event(event):
             state.event(dict(event))
             events.append({key: value for key, value in event.items() if key != "local_received"})
-            if sum(event["type"] == kind for event in events) >= count:
+            if sum(event["type"] in kinds.split(",") for event in events) >= count:
                 receiver.should_stop = True
 
-        receiver = app.events.Receiver(connection, handlers={"*": on_event})
+        receiver = app.events.Receiver(connection, handlers={"*": on_event}, accept={serializer})
         print("ready", flush=True)
         receiver.capture(limit=None, timeout=60, wakeup=False)
     workers = {name: {"alive": worker.alive, "active": worker.active, "processed": worker.processed}
@@ -38,4 +38,4 @@ def main(kind, count):
     print(json.dumps({"events": events, "workers": workers, "tasks": tasks}, default=str), flush=True)
 
 
-main(sys.argv[1], int(sys.argv[2]))
+main(sys.argv[1], int(sys.argv[2]), *sys.argv[3:])

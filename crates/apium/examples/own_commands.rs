@@ -1,8 +1,9 @@
-//! A program with commands of its own beside those of Apium, and with a layer around the runs of its worker.
+//! A program with commands of its own beside those of Apium, also for its workers, and with a layer around their runs.
 //!
 //! ```text
 //! own_commands import-users --file users.txt
 //! own_commands worker
+//! own_commands inspect greeting name=ada
 //! own_commands --help
 //! ```
 
@@ -14,7 +15,7 @@ use std::process::ExitCode;
 use apium::cli::Session;
 use apium::cli::clap::{self, Subcommand};
 use apium::prelude::*;
-use apium::worker::{Next, RunOutcome, WorkLayer};
+use apium::worker::{ControlCall, Next, RunOutcome, WorkLayer};
 use futures_util::future::BoxFuture;
 
 /// What `own_commands` can do beside the built-in commands.
@@ -73,7 +74,13 @@ async fn run(session: Session, command: Command) -> Result<ExitCode, BoxError> {
 }
 
 async fn app(settings: Settings) -> Result<App, BoxError> {
-    Ok(App::builder("own_commands").config(settings).work_layer(Announced).build().await?)
+    let builder = App::builder("own_commands").config(settings).work_layer(Announced);
+    // What its workers answer to `own_commands inspect greeting name=ada`.
+    let builder = builder.inspect_command("greeting", "How a user is greeted", async |call: ControlCall| {
+        let name: Option<String> = call.argument("name")?;
+        name.map(|name| format!("hello {name}")).ok_or_else(|| BoxError::from("the argument `name` is missing"))
+    });
+    Ok(builder.build().await?)
 }
 
 fn main() -> ExitCode {

@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+#[cfg(feature = "amqp")]
+use apium_amqp::AmqpDriver;
 use apium_app::app::defaults::AppDefaults;
 use apium_app::app::eager_runner::EagerRunner;
 use apium_app::macro_support::inventory;
@@ -25,6 +27,8 @@ fn drivers() -> Vec<SharedDriver> {
         Arc::new(SqliteDriver::new()),
         #[cfg(feature = "redis")]
         Arc::new(RedisDriver::new()),
+        #[cfg(feature = "amqp")]
+        Arc::new(AmqpDriver::new()),
     ]
 }
 

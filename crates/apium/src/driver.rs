@@ -8,6 +8,8 @@
 //!
 //! With the feature `conformance`, `conformance_tests!` makes a test of each thing that a driver must do.
 
+#[cfg(feature = "amqp")]
+pub use apium_amqp::{AmqpBroker, AmqpDriver, RpcBackend};
 #[doc(no_inline)]
 pub use apium_protocol::message::message::Message;
 #[doc(no_inline)]

@@ -117,6 +117,8 @@
 //! | `sqlite` | yes | the embedded driver, `sqlite:///…` |
 //! | `redis` | yes | the Redis driver, `redis://…`, shared with Celery |
 //! | `redis-tls` | yes | `rediss://…` |
+//! | `amqp` | yes | the RabbitMQ driver, `amqp://…` and the result backend `rpc://`, shared with Celery |
+//! | `amqp-tls` | yes | `amqps://…` |
 //! | `worker` | yes | running tasks, eager calls, the test kit |
 //! | `cli` | yes | [`cli::main`], the binary `apium` |
 //! | `autodiscover` | yes | `#[task]` functions are registered without being named |

@@ -43,7 +43,7 @@
 
 pub use apium_transport::health::Health;
 pub use apium_worker::builder::{AppWorker, WorkerBuilder};
-pub use apium_worker::control::call::{AppControlCommands, ControlCall};
+pub use apium_worker::control::call::{AppControlCommands, ControlCall, ListedCommand, own_control_commands};
 pub use apium_worker::handle::WorkerHandle;
 pub use apium_worker::layer::{AppWorkLayers, Next, WorkLayer};
 pub use apium_worker::observe::worker_observer::{
@@ -51,5 +51,6 @@ pub use apium_worker::observe::worker_observer::{
 };
 pub use apium_worker::outcome::RunOutcome;
 pub use apium_worker::pool::kind::PoolKind;
+pub use apium_worker::pool::process::child_program::ChildProgram;
 pub use apium_worker::shutdown::kind::{StopCause, StopKind};
 pub use apium_worker::shutdown::report::StopReport;

@@ -3,6 +3,7 @@ is changed.
 
     SUITE_WORKER    the program of the worker; without it the tests have Celery's worker alone
     SUITE_MIXED     not empty: Celery's worker consumes the same queue
+    SUITE_PYTHON    not empty: the worker runs the tasks of the tests in child processes in Python
     SUITE_FOLDER    where the log of the worker is written, and `outcomes.jsonl`: a line for each test, with its outcome
 
 Every test runs once: the marks `flaky` are taken off, and a test that lasts longer than SUITE_LIMIT seconds has failed.
@@ -17,8 +18,9 @@ import sys
 import time
 from contextlib import ExitStack, contextmanager
 
-from celery.contrib.testing import manager, worker
-from kombu.exceptions import ContentDisallowed
+from celery import _state
+from celery.contrib.testing import worker
+from celery.utils.nodenames import anon_nodename
 
 import worker_view
 
@@ -36,6 +38,8 @@ def start_worker(app, concurrency=1, **options):
         running.enter_context(rust_worker(app, concurrency))
         if os.environ.get("SUITE_MIXED"):
             running.enter_context(celery_worker(concurrency))
+        # As Celery's does, since a test before may have run a worker here.
+        _state._set_task_join_will_block(False)
         yield
 
 
@@ -49,8 +53,13 @@ def rust_worker(app, concurrency):
         "APIUM_RESULT_EXTENDED": "true",
         "APIUM_WORKER_READY_FILE": str(ready),
     }
-    command = [PROGRAM, "worker", "--concurrency", str(concurrency), "--queues", "celery", "--loglevel", "info"]
-    with program(command, settings, worker_view.LOG, ready.exists):
+    # The tests know the worker by the name that Celery's has in their process.
+    command = [PROGRAM, "worker", "--hostname", anon_nodename(), "--concurrency", str(concurrency)]
+    command += ["--queues", "celery", "--loglevel", "info"]
+    if os.environ.get("SUITE_PYTHON"):
+        command += ["-A", "celery_beside", "--python", sys.executable]
+    with program(command, settings, worker_view.LOG, ready.exists) as process:
+        worker_view.process_id = process.pid
         yield
 
 
@@ -79,7 +88,7 @@ def program(command, settings, log, is_ready):
             check()
             assert time.monotonic() < until, f"{command[0]} is not ready after {READY} s: see {log}"
             time.sleep(0.02)
-        yield
+        yield process
         check()
     finally:
         process.send_signal(signal.SIGTERM)
@@ -90,23 +99,8 @@ def program(command, settings, log, is_ready):
             process.wait()
 
 
-def wait_until_idle(self):
-    """Celery's asks the workers what they run, by remote control. Here a task at the end of the queue shows that those before it
-    have been taken; with one slot, that they have ended."""
-    with self.app.connection() as connection:
-        while self.app.control.purge(connection=connection):
-            pass
-    marker = self.app.send_task("t.integration.tasks.identity", args=(1,), serializer="json")
-    try:
-        marker.get(timeout=60, disable_sync_subtasks=False)
-    except ContentDisallowed:
-        # The test has forbidden JSON.
-        pass
-
-
 if PROGRAM:
     worker.start_worker = start_worker
-    manager.ManagerMixin.wait_until_idle = wait_until_idle
 
 
 def pytest_collection_modifyitems(items):

@@ -3,13 +3,15 @@ outside: from the commands that the server gets, and from the log of the worker.
 
 * The signal `task_received`, with Celery's own request of each message that somebody puts into the queue.
 * `celery.worker.state.successful_requests`: the ids whose success the worker has logged.
-* `inspect ping`, which needs remote control, is left out of the tests of workflows, so that what follows it is tested.
+* `os.getpid()` in the tests of `inspect`: the process of the worker.
+* `celery.worker.state.revoked` there: the ids that `inspect revoked` names, with the time at which it was asked.
 """
 
 import json
 import os
 import pathlib
 import threading
+import time
 from uuid import uuid4
 
 import redis
@@ -25,9 +27,14 @@ CELERY_LOG = LOG.with_name("celery.log")
 QUEUE = "celery"
 
 
+# The process of the worker of Apium.
+process_id = None
+
+
 def install(items):
-    for module in {item.module for item in items if item.module.__name__.endswith("test_canvas")}:
-        module.assert_ping = lambda manager: None
+    for module in {item.module for item in items if item.module.__name__.endswith("test_inspect")}:
+        module.os = InsideWorker()
+    state.revoked = Revoked()
     state.successful_requests = Succeeded()
     received = Received()
     received.start()
@@ -46,6 +53,22 @@ def caught_up(get, received):
             received.catch_up()
 
     return wrapper
+
+
+class InsideWorker:
+    """The module `os` as code in the process of the worker has it."""
+
+    def getpid(self):
+        return process_id
+
+
+class Revoked:
+    def as_dict(self):
+        replies = current_app.control.inspect().revoked() or {}
+        return {task_id: time.monotonic() for ids in replies.values() for task_id in ids}
+
+    def discard(self, task_id):
+        """A worker of Apium forgets no single id."""
 
 
 class Succeeded:

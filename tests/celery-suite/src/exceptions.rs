@@ -23,6 +23,9 @@ pub struct Exception {
     /// Whether they pass at times.
     #[serde(default)]
     pub passes_at_times: bool,
+    /// The workers with which they fail; none for all.
+    #[serde(default)]
+    with: Vec<Workers>,
 }
 
 impl Exceptions {
@@ -42,7 +45,8 @@ impl Exceptions {
             Some(beginning) => test.starts_with(beginning),
             None => test == name,
         };
-        let mut all = self.0.iter().filter(|_| workers != Workers::Celery);
+        let is_meant = |exception: &Exception| exception.with.is_empty() || exception.with.contains(&workers);
+        let mut all = self.0.iter().filter(|exception| workers != Workers::Celery && is_meant(exception));
         all.find(|exception| exception.tests.iter().any(named))
     }
 }
@@ -66,10 +70,18 @@ mod tests {
             why: "It does.".to_owned(),
             tests: tests.iter().map(|test| (*test).to_owned()).collect(),
             passes_at_times: false,
+            with: Vec::new(),
         };
         let all = Exceptions(vec![exception(&["a.py::one*"]), exception(&["a.py::two"])]);
         assert!(all.of("a.py::one[x]", Workers::Rust).is_some() && all.of("a.py::one", Workers::Both).is_some());
         assert!(all.of("a.py::two", Workers::Rust).is_some() && all.of("a.py::two[x]", Workers::Rust).is_none());
         assert!(all.of("a.py::one", Workers::Celery).is_none());
+    }
+
+    #[test]
+    fn an_exception_of_two_workers_is_none_of_one() {
+        let list = Exceptions::read().unwrap();
+        let test = "test_inspect.py::test_Inspect::test_ping";
+        assert!(list.of(test, Workers::Both).is_some() && list.of(test, Workers::Rust).is_none());
     }
 }

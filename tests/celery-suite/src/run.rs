@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use apium_peers::guarded::Guarded;
 use apium_peers::redis_server::RedisServer;
+use serde::Deserialize;
 
 use crate::install::{Suite, plugin};
 use crate::outcomes::{Outcomes, file_of};
@@ -17,7 +18,8 @@ const TEST: Duration = Duration::from_secs(300);
 const FILE: Duration = Duration::from_secs(3600);
 
 /// The workers that the tests start: a column of the table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Workers {
     /// Celery's worker, as the tests start it.
     Celery,
@@ -25,11 +27,13 @@ pub enum Workers {
     Rust,
     /// Both, on one queue.
     Both,
+    /// A worker of Apium with the tasks of the tests themselves, in Python.
+    Python,
 }
 
 impl Workers {
     /// All, in the order of the table.
-    pub const ALL: [Self; 3] = [Self::Celery, Self::Rust, Self::Both];
+    pub const ALL: [Self; 4] = [Self::Celery, Self::Rust, Self::Both, Self::Python];
 
     /// The title of the column.
     pub fn title(self) -> &'static str {
@@ -37,6 +41,7 @@ impl Workers {
             Self::Celery => "Celery's worker",
             Self::Rust => "Apium's worker",
             Self::Both => "both on one queue",
+            Self::Python => "Apium's worker, tasks in Python",
         }
     }
 }
@@ -117,8 +122,10 @@ pub fn run(
         if workers != Workers::Celery {
             command.env("SUITE_WORKER", worker);
         }
-        if workers == Workers::Both {
-            command.env("SUITE_MIXED", "1");
+        match workers {
+            Workers::Celery | Workers::Rust => {}
+            Workers::Both => drop(command.env("SUITE_MIXED", "1")),
+            Workers::Python => drop(command.env("SUITE_PYTHON", "1")),
         }
         let mut running =
             Guarded::start(&command, None).map_err(|error| format!("start the tests of {file}: {error}"))?;

@@ -38,3 +38,8 @@ fn a_part_of_celerys_own_tests_passes_with_a_worker_of_apium() {
 fn a_part_of_celerys_own_tests_passes_with_workers_of_both_on_one_queue() {
     passes(Workers::Both);
 }
+
+#[test]
+fn a_part_of_celerys_own_tests_passes_with_their_tasks_in_children_of_apium() {
+    passes(Workers::Python);
+}

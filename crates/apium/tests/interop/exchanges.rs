@@ -1,7 +1,8 @@
-//! Topic and fanout exchanges that both sides use.
+//! Topic, fanout and headers exchanges that both sides use.
 
 use apium::prelude::*;
-use apium_peers::database::Database;
+use apium_peers::namespace::Database;
+use apium_peers::rabbitmq_server::fresh_vhost;
 use apium_peers::redis_server::fresh_database;
 use serde_json::json;
 use tempfile::TempDir;
@@ -9,6 +10,7 @@ use tempfile::TempDir;
 use crate::kit::pair::{Pair, text};
 use crate::kit::python_client::BorrowedClient;
 use crate::kit::run_log::RunLog;
+use crate::kit::rust_client;
 use crate::kit::side::Side;
 use crate::kit::worker::Setup;
 
@@ -30,17 +32,30 @@ exchange_type = "fanout"
 routing_key = "celery"
 "##;
 
-/// A folder with a settings file of these queues for a Rust worker.
-fn folder() -> TempDir {
+/// The queues of `headers_exchange.py`.
+const BOUND_BY_HEADERS: &str = r#"
+[task_queues.pdfs]
+exchange = "reports"
+exchange_type = "headers"
+binding_arguments = { x-match = "all", format = "pdf", copies = 2 }
+
+[task_queues.texts]
+exchange = "reports"
+exchange_type = "headers"
+binding_arguments = { x-match = "any", format = "text", plain = true }
+"#;
+
+/// A folder with a settings file for a Rust worker.
+fn folder(settings: &str) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("apium.toml"), QUEUES).unwrap();
+    std::fs::write(folder.path().join("apium.toml"), settings).unwrap();
     folder
 }
 
-/// Builds a worker with these queues.
-fn setup(url: &str, folder: &TempDir) -> Setup {
+/// Builds a worker with the queues of a module of Python and of the settings in a folder.
+fn setup(url: &str, module: &'static str, folder: &TempDir) -> Setup {
     let mut setup = Setup::new(url);
-    setup.module = "exchanges";
+    setup.module = module;
     setup.folder = Some(folder.path().to_str().unwrap().to_owned());
     setup
 }
@@ -60,8 +75,8 @@ async fn pair(database: &Database, producer: Side, worker: Side) -> Pair {
 }
 
 async fn by_topic(producer: Side, worker: Side) {
-    let (database, folder) = (fresh_database(), folder());
-    let running = setup(&database.url, &folder).queues("orders,bids").start(worker);
+    let (database, folder) = (fresh_database(), folder(QUEUES));
+    let running = setup(&database.url, "exchanges", &folder).queues("orders,bids").start(worker);
     let pair = pair(&database, producer, worker).await;
     let run_log = RunLog::new();
     let to = |key: &str| json!({ "exchange": "market", "routing_key": key });
@@ -90,8 +105,8 @@ async fn a_topic_of_python_reaches_queues_of_rust() {
 }
 
 async fn by_fanout(producer: Side) {
-    let (database, folder) = (fresh_database(), folder());
-    let setup = setup(&database.url, &folder).queues("news");
+    let (database, folder) = (fresh_database(), folder(QUEUES));
+    let setup = setup(&database.url, "exchanges", &folder).queues("news");
     let python = setup.clone().named("python@peer").start(Side::Python);
     let rust = setup.named("rust@peer").start(Side::Rust);
     let pair = pair(&database, producer, Side::Rust).await;
@@ -117,4 +132,42 @@ async fn fanout_messages_of_rust_reach_workers_of_both_sides() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn fanout_messages_of_python_reach_workers_of_both_sides() {
     by_fanout(Side::Python).await;
+}
+
+/// Both workers make the same bindings: the second finds what the first one has made.
+async fn by_headers(producer: Side) {
+    let (vhost, database, folder) = (fresh_vhost(), fresh_database(), folder(BOUND_BY_HEADERS));
+    let setup = setup(&vhost.url, "headers_exchange", &folder).results(&database.url);
+    let python = setup.clone().queues("pdfs").named("python@peer").start(Side::Python);
+    let rust = setup.queues("texts").named("rust@peer").start(Side::Rust);
+    let pair = Pair {
+        rust: rust_client::app_with_results(&vhost.url, &database.url, &Vec::new()).await,
+        python: BorrowedClient::of(vec![("BROKER_URL", vhost.url.clone()), ("RESULT_BACKEND", database.url.clone())]),
+        producer,
+        worker: Side::Rust,
+    };
+    let run_log = RunLog::new();
+    for (word, headers) in [
+        ("pdf", json!({ "format": "pdf", "copies": 2 })),
+        ("text", json!({ "format": "text", "plain": false })),
+        ("plain", json!({ "plain": true, "copies": 1 })),
+    ] {
+        let options = json!({ "exchange": "reports", "routing_key": "none", "headers": headers });
+        pair.call("tasks.log_run", json!([run_log.path(), word]), json!({}), options).await;
+    }
+    run_log.wait_for_ends(3, &[&python, &rust]).await;
+    let done = run_log.done("end");
+    for (word, worker) in [("pdf", "python@peer"), ("text", "rust@peer"), ("plain", "rust@peer")] {
+        assert_eq!(done[word], [worker], "{word}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn headers_of_rust_reach_queues_of_both_sides() {
+    by_headers(Side::Rust).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn headers_of_python_reach_queues_of_both_sides() {
+    by_headers(Side::Python).await;
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use apium_peers::database::Database;
+use apium_peers::namespace::Database;
 use apium_peers::redis::Commands;
 use apium_peers::redis_server::fresh_database;
 use serde_json::{Value, json};

@@ -1,10 +1,10 @@
 //! The command line, in several processes on one SQLite file.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::time::Instant;
 
+use apium_peers::http;
 use apium_peers::target::example;
 use serde_json::json;
 
@@ -204,8 +204,10 @@ fn the_stand_alone_binary_refuses_what_needs_task_code() {
         let output = sandbox.apium(&[command]).with_code(2);
         assert!(output.err.contains("apium::cli::main"), "{output:?}");
     }
+    // Its worker runs Celery apps.
+    assert!(sandbox.apium(&["worker"]).with_code(2).err.contains("-A"));
     let help = sandbox.apium(&["--help"]).with_code(0).out;
-    assert!(!help.contains("\n  worker") && help.contains("Exit codes:"), "{help}");
+    assert!(!help.contains("\n  registered") && help.contains("Exit codes:"), "{help}");
     assert!(sandbox.interop(&["--help"]).with_code(0).out.contains("\n  worker"));
 }
 
@@ -437,12 +439,9 @@ fn probes_show_whether_a_worker_is_ready() {
     wait_until(true);
     let line = worker.seen_or_wait("health probes", "http://");
     let address = line.rsplit("http://").next().unwrap().split_whitespace().next().unwrap();
-    for (path, status) in [("/ready", "200"), ("/live", "200"), ("/", "404")] {
-        let mut stream = TcpStream::connect(address).unwrap();
-        stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{path}: {answer}");
+    for (path, status) in [("/ready", 200), ("/live", 200), ("/", 404)] {
+        let answer = http::ask(address, "GET", path, "");
+        assert_eq!(answer.status, status, "{path}: {answer:?}");
     }
     assert_eq!(sandbox.call(&["tasks.add", "-a", "[1, 2]"]).0["result"], json!(3));
     assert_eq!(worker.stop("TERM").0, 0);
@@ -493,6 +492,22 @@ fn a_command_of_the_program_has_the_app_and_the_global_options() {
         queues.as_array().unwrap().iter().find(|queue| queue["queue"] == name).map(|queue| queue["ready"].clone())
     };
     assert_eq!((ready("celery"), ready("other")), (Some(json!(2)), Some(json!(2))), "{queues}");
+}
+
+#[test]
+fn commands_for_workers_of_the_program_are_listed_and_called() {
+    let sandbox = Sandbox::new();
+    let list = |kind: &str| own_commands(&sandbox, &[kind, "--list"]).with_code(0).out;
+    let row = |list: &str| list.lines().any(|row| row.starts_with("  greeting ") && row.ends_with("a user is greeted"));
+    assert!(row(&list("inspect")) && list("inspect").lines().skip(1).is_sorted(), "{}", list("inspect"));
+    assert!(!row(&list("control")) && !row(&sandbox.apium(&["inspect", "--list"]).out), "{}", list("control"));
+    let wrong = own_commands(&sandbox, &["control", "greeting", "name=ada"]).with_code(2);
+    assert!(wrong.err.contains("use `inspect greeting`"), "{wrong:?}");
+    let mut worker = Running::start(sandbox.command(&example("own_commands"), &["worker", "-n", "w1@h"]), Stream::Err);
+    worker.wait_for("ready");
+    let ask = |name: &str| own_commands(&sandbox, &["inspect", "greeting", name, "-d", "w1@h", "-t", "30", "--json"]);
+    assert_eq!(ask("name=ada").with_code(0).json(), json!({ "w1@h": "hello ada" }));
+    assert!(ask("other=ada").with_code(0).out.contains("`name` is missing"));
 }
 
 #[test]

@@ -87,7 +87,7 @@ fn every_example_is_run_by_a_test() {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
-        let elsewhere = ["interop", "own_commands", "quickstart"];
+        let elsewhere = ["interop", "own_commands", "processes", "quickstart"];
         assert!(RUN_HERE.contains(&&*name) || elsewhere.contains(&&*name), "no test runs the example {name}");
     }
 }

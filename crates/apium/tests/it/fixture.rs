@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
-use apium::driver::{MemoryDriver, RedisDriver, SharedDriver, SqliteDriver};
+use apium::driver::{AmqpDriver, MemoryDriver, RedisDriver, SharedDriver, SqliteDriver};
 use apium::message::Message;
 use apium::prelude::*;
 use apium::testing::{TestApp, TestBuilder};
-use apium_peers::database::Database;
+use apium_peers::namespace::{Database, Vhost};
+use apium_peers::rabbitmq_server::fresh_vhost;
 use apium_peers::redis_server::fresh_database;
 
 use crate::gate::Gate;
@@ -20,6 +21,8 @@ pub(crate) enum Fixture {
     Memory,
     Sqlite(tempfile::TempDir),
     Redis(Database, Database),
+    /// Results are on Redis.
+    Rabbitmq(Vhost, Database),
 }
 
 impl Fixture {
@@ -31,17 +34,30 @@ impl Fixture {
         Self::Redis(fresh_database(), fresh_database())
     }
 
+    pub(crate) fn rabbitmq() -> Self {
+        Self::Rabbitmq(fresh_vhost(), fresh_database())
+    }
+
     /// Whether it is Redis, where messages are Celery's.
     pub(crate) fn is_redis(&self) -> bool {
         matches!(self, Self::Redis(..))
     }
 
-    /// The address of broker and backend.
+    /// The address of the broker, and of the backend where that is no other server.
     pub(crate) fn url(&self) -> String {
         match self {
             Self::Memory => "memory://".to_owned(),
             Self::Sqlite(dir) => format!("sqlite://{}", dir.path().join("queue.db").display()),
             Self::Redis(database, _) => database.url.clone(),
+            Self::Rabbitmq(vhost, _) => vhost.url.clone(),
+        }
+    }
+
+    /// The address of the backend.
+    pub(crate) fn backend_url(&self) -> String {
+        match self {
+            Self::Rabbitmq(_, database) => database.url.clone(),
+            _ => self.url(),
         }
     }
 
@@ -50,7 +66,7 @@ impl Fixture {
         match self {
             Self::Memory => "memory://other".to_owned(),
             Self::Sqlite(dir) => format!("sqlite://{}", dir.path().join("other.db").display()),
-            Self::Redis(_, other) => other.url.clone(),
+            Self::Redis(_, other) | Self::Rabbitmq(_, other) => other.url.clone(),
         }
     }
 
@@ -60,6 +76,7 @@ impl Fixture {
             Self::Memory => Arc::new(MemoryDriver::new()),
             Self::Sqlite(_) => Arc::new(SqliteDriver::new()),
             Self::Redis(..) => Arc::new(RedisDriver::new()),
+            Self::Rabbitmq(..) => Arc::new(AmqpDriver::new()),
         }
     }
 
@@ -147,6 +164,18 @@ macro_rules! on_every_driver {
         mod redis {
             $(#[tokio::test] async fn $name() {
                 Box::pin(super::$name(&$crate::fixture::Fixture::redis())).await;
+            })*
+        }
+    };
+}
+
+/// Makes a test on RabbitMQ from functions that run on every other driver. A test app cannot be drained there, and
+/// nobody can look into a queue.
+macro_rules! on_rabbitmq {
+    ($($name:ident)*) => {
+        mod rabbitmq {
+            $(#[tokio::test] async fn $name() {
+                Box::pin(super::$name(&$crate::fixture::Fixture::rabbitmq())).await;
             })*
         }
     };

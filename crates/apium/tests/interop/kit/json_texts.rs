@@ -76,10 +76,12 @@ impl Pair {
     }
 }
 
-fn list(text: &str) -> Vec<Json> {
+/// A JSON list as values.
+pub(crate) fn list(text: &str) -> Vec<Json> {
     Json::from_text(text).unwrap().decode().unwrap()
 }
 
-fn call(task: &str, args: Vec<Json>) -> Node {
+/// A call as a part of a workflow.
+pub(crate) fn call(task: &str, args: Vec<Json>) -> Node {
     Node::Task(TaskNode::new(CallSpec::named(task.to_owned(), Arguments::new(args, Vec::new()))))
 }

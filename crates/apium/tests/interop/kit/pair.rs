@@ -106,6 +106,17 @@ macro_rules! on_every_pair {
         on_every_pair!(@ rust_to_python Rust Python $($name)*);
         on_every_pair!(@ python_to_rust Python Rust $($name)*);
         on_every_pair!(@ python_to_python Python Python $($name)*);
+
+        mod rust_to_children {
+            use $crate::kit::deployment::Deployment;
+            use $crate::kit::side::Side;
+
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+            async fn $name() {
+                let pair = Deployment::shared_children().pair(Side::Rust).await;
+                Box::pin(super::$name(&pair)).await;
+            })*
+        }
     };
     (@ $module:ident $producer:ident $worker:ident $($name:ident)*) => {
         mod $module {

@@ -19,12 +19,17 @@ const OF_CELERY: [&str; 2] = ["result_serializer", "result_compression"];
 
 /// An app on a database, without tasks.
 pub(crate) async fn app(url: &str, settings: &WorkerSettings) -> App {
+    app_with_results(url, url, settings).await
+}
+
+/// The same with results elsewhere.
+pub(crate) async fn app_with_results(url: &str, results: &str, settings: &WorkerSettings) -> App {
     let mut of_rust = Settings::default();
     for (name, value) in settings.iter().filter(|(name, _)| !OF_CELERY.contains(name)) {
         of_rust.set_flag(name, as_text(value), "--setting").unwrap();
     }
     let builder = App::builder("interop").autodiscover(false).config(of_rust);
-    builder.broker(url).backend(url).build().await.unwrap()
+    builder.broker(url).backend(results).build().await.unwrap()
 }
 
 /// A signature, with options by the names of `apply_async`.

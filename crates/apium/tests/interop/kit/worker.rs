@@ -7,6 +7,7 @@ use std::time::Duration;
 use apium_peers::celery::CeleryWorker;
 use apium_peers::guarded::Guarded;
 use apium_peers::log::Seen;
+use apium_peers::python::{Python, programs};
 use apium_peers::target::example;
 use serde_json::{Map, Value, json};
 
@@ -21,8 +22,10 @@ pub(crate) type WorkerSettings = Vec<(&'static str, Value)>;
 /// Builds a worker.
 #[derive(Debug, Clone)]
 pub(crate) struct Setup {
-    /// Broker and result backend.
+    /// The broker.
     pub(crate) url: String,
+    /// The result backend.
+    pub(crate) results: String,
     pub(crate) settings: WorkerSettings,
     /// Its name, which the log of runs has.
     pub(crate) name: &'static str,
@@ -39,6 +42,7 @@ impl Setup {
     pub(crate) fn new(url: &str) -> Self {
         Self {
             url: url.to_owned(),
+            results: url.to_owned(),
             settings: vec![("accept_content", json!(["json", "msgpack", "yaml"]))],
             name: "one@peer",
             queues: "celery",
@@ -50,6 +54,12 @@ impl Setup {
 
     pub(crate) fn set(mut self, name: &'static str, value: Value) -> Self {
         self.settings.push((name, value));
+        self
+    }
+
+    /// With another result backend than the broker's store.
+    pub(crate) fn results(mut self, url: &str) -> Self {
+        self.results = url.to_owned();
         self
     }
 
@@ -76,23 +86,45 @@ impl Setup {
         }
     }
 
+    /// Starts a worker of Apium that runs the tasks of the Python app in child processes.
+    pub(crate) fn start_children(&self) -> Worker {
+        self.start_children_of(Path::new(env!("CARGO_BIN_EXE_apium")))
+    }
+
+    /// The same with another program, which may have tasks of its own.
+    pub(crate) fn start_children_of(&self, program: &Path) -> Worker {
+        let mut command = Command::new(program);
+        command.args(["worker", "-A", self.module, "--python"]).arg(Python::find().program());
+        // The app has its settings and its addresses from the variables that Celery's worker gets.
+        command.current_dir(programs());
+        command.env("BROKER_URL", &self.url).env("RESULT_BACKEND", &self.results);
+        command.env("PEER_CONF", as_object(&self.settings).to_string());
+        Worker::Rust(self.ready(command))
+    }
+
     fn rust(&self) -> Guarded {
-        let slots = self.slots.to_string();
         let mut command = Command::new(example("interop"));
-        command.args(["worker", "-c", &slots, "-n", self.name]);
+        command.arg("worker").current_dir(self.folder.as_deref().map_or(Path::new("/"), Path::new));
+        command.env("APIUM_BROKER_URL", &self.url).env("APIUM_RESULT_BACKEND", &self.results);
+        for (name, value) in &self.settings {
+            command.env(format!("APIUM_{}", name.to_uppercase()), as_text(value));
+        }
+        self.ready(command)
+    }
+
+    /// Starts a program as a worker, and waits until it is ready.
+    fn ready(&self, mut command: Command) -> Guarded {
+        let slots = self.slots.to_string();
+        command.args(["-c", &slots, "-n", self.name]);
         if !self.queues.is_empty() {
             command.args(["-Q", self.queues]);
         }
-        command.current_dir(self.folder.as_deref().map_or(Path::new("/"), Path::new));
+        let own: Vec<_> = command.get_envs().map(|(name, _)| name.to_owned()).collect();
         for (name, _) in std::env::vars_os() {
             let name = name.to_string_lossy();
-            if name.starts_with("APIUM_") || name == "RUST_LOG" {
+            if (name.starts_with("APIUM_") || name == "RUST_LOG") && !own.contains(&(&*name).into()) {
                 command.env_remove(&*name);
             }
-        }
-        command.env("APIUM_BROKER_URL", &self.url).env("APIUM_RESULT_BACKEND", &self.url);
-        for (name, value) in &self.settings {
-            command.env(format!("APIUM_{}", name.to_uppercase()), as_text(value));
         }
         let running = Guarded::start(&command, None).unwrap();
         let seen = running.log().wait_for(&["ready"], LIMIT);
@@ -106,7 +138,7 @@ impl Setup {
         if !self.queues.is_empty() {
             args.extend(["-Q", self.queues]);
         }
-        let worker = CeleryWorker::of(self.module).urls(&self.url, &self.url);
+        let worker = CeleryWorker::of(self.module).urls(&self.url, &self.results);
         worker.env("PEER_CONF", &as_object(&self.settings).to_string()).args(args).start()
     }
 }
@@ -146,6 +178,21 @@ impl Worker {
             }
             Self::Python(worker) => worker.kill(),
         }
+    }
+
+    /// Stops it warmly, as a service does.
+    pub(crate) fn stop(&mut self) {
+        let code = match self {
+            Self::Rust(running) => {
+                running.signal("TERM");
+                running.wait(LIMIT).and_then(|status| status.code())
+            }
+            Self::Python(worker) => {
+                worker.terminate();
+                worker.wait()
+            }
+        };
+        assert_eq!(code, Some(0), "{}", self.log());
     }
 
     /// What it has printed so far.

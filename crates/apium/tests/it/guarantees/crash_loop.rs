@@ -11,7 +11,7 @@ use crate::live::{
     PATIENCE, counts, entered, live, none_entered, open_gate, start, stop, value, wait_for_counts, wait_until,
 };
 use crate::program::Sandbox;
-use crate::scenarios::shutdown::gated;
+use crate::scenarios::ends::shutdown::gated;
 
 /// The body of a chord.
 #[task(name = "guarantees.total")]
@@ -46,7 +46,7 @@ async fn crash_with(fixture: &Fixture, app: &App, (slots, begun): (usize, u32), 
         Fixture::Redis(..) => Some(app.worker().hostname("other@host").queues(["elsewhere"]).start().await.unwrap()),
         _ => None,
     };
-    wait_until(&format!("none of {queued} is unacknowledged"), async || counts(app).await.unacked == 0).await;
+    wait_for_counts(app, queued, 0).await;
     if let Some(other) = other {
         stop(other, StopKind::Warm).await;
     }
@@ -112,6 +112,7 @@ on_every_driver! {
                 assert_eq!(value(&killer).await, 0);
             }
             wait_for_counts(&app, 0, 0).await;
+            wait_until("the verdict", async || dead(&app).await.len() == dead_lettered).await;
             stop(worker, StopKind::Warm).await;
             let dead_letters = dead(&app).await;
             assert_eq!(dead_letters.len(), dead_lettered, "worker_max_crashes = {limit}");
@@ -165,6 +166,13 @@ on_every_driver! {
         assert!(body.failed().await.unwrap());
         assert!(!records(&app).contains(&"total".to_owned()));
     }
+}
+
+on_rabbitmq! {
+    a_task_that_kills_its_worker_goes_to_the_dead_set
+    the_limit_is_a_setting_and_zero_is_none
+    a_neighbour_of_the_killer_is_not_convicted
+    a_part_that_kills_its_worker_fails_its_chord_and_is_counted_once
 }
 
 /// The process id in the state STARTED of a task.

@@ -9,7 +9,7 @@ use apium_peers::redis_server::RedisServer;
 use crate::fixture::Records;
 use crate::gate::Gate;
 use crate::live::{entered, open_gate, stop, value, wait_until};
-use crate::scenarios::shutdown::gated;
+use crate::scenarios::ends::shutdown::gated;
 
 fn connection(server: &RedisServer) -> Connection {
     Client::open(server.url(0)).unwrap().get_connection().unwrap()

@@ -5,6 +5,8 @@ mod chord_errbacks;
 mod crash_loop;
 mod max_clients;
 mod mutated;
+mod paused;
+mod processes;
 mod reconnect;
 mod refusing_store;
 mod result_size;

@@ -11,7 +11,7 @@ use apium_peers::redis_server::RedisServer;
 use crate::fixture::Records;
 use crate::gate::Gate;
 use crate::live::{entered, open_gate, stop, wait_until};
-use crate::scenarios::shutdown::gated;
+use crate::scenarios::ends::shutdown::gated;
 
 /// The fault test measures less than a second; a busy machine may need longer.
 const LIMIT: Duration = Duration::from_secs(4);

@@ -131,6 +131,7 @@ impl<'a> SharedStore<'a> {
             Fixture::Redis(database, _) => {
                 let () = database.connection().lpush("celery", raw).unwrap();
             }
+            Fixture::Rabbitmq(..) => unreachable!("there is no such message in AMQP"),
         }
     }
 }
@@ -302,4 +303,8 @@ on_every_driver! {
         assert_eq!((second.raw.as_deref(), second.code.as_str()), (Some(RAW), "undecodable"));
         stop(running, StopKind::Warm).await;
     }
+}
+
+on_rabbitmq! {
+    each_captured_bad_message_goes_to_the_dead_set_with_its_reason
 }

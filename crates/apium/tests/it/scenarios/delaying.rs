@@ -8,7 +8,7 @@ use apium::worker::StopKind;
 
 use crate::fixture::{Records, records};
 use crate::live::{counts, entered, live, none_entered, open_gate, start, stop, value, wait_for_counts};
-use crate::scenarios::shutdown::gated;
+use crate::scenarios::ends::shutdown::gated;
 
 #[task(name = "scenarios.shown")]
 async fn shown(State(records): State<Records>, n: i64) -> TaskResult<()> {

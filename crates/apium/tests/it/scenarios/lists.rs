@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::fixture::{Fixture, records};
 use crate::live::{entered, live, open_gate, start, stop};
-use crate::scenarios::shutdown::gated;
+use crate::scenarios::ends::shutdown::gated;
 
 /// The headers of a plain call that do not depend on who sends it.
 fn plain_headers(id: &Value) -> Value {

@@ -3,14 +3,12 @@
 
 mod calling;
 mod delaying;
+pub(crate) mod ends;
 mod layers;
 mod lists;
 mod prefetch;
 mod priorities;
-mod rejecting;
 mod results;
 mod retries;
 mod routing;
-pub(crate) mod shutdown;
-mod signals;
 mod workflows;

@@ -3,9 +3,10 @@
 use apium::driver::DeadLetter;
 use apium::prelude::*;
 use apium::testing::TestApp;
+use apium::worker::StopKind;
 
-use crate::fixture::{Records, records};
-use crate::live::counts;
+use crate::fixture::{Fixture, Records, records};
+use crate::live::{counts, live, start, stop, value, wait_for_counts, wait_until};
 use crate::scenarios::calling::says;
 
 #[task(name = "scenarios.rejects_early")]
@@ -87,4 +88,28 @@ on_every_driver! {
         assert_eq!((dead_letters[0].code.as_str(), dead_letters[0].task.as_deref()), ("unknown-task", Some("no.such.task")));
         assert_eq!(dead_letters[0].task_id.as_deref(), Some(result.id().as_str()));
     }
+}
+
+/// Messages that cannot be read are rejected as the tests of the guarantee `nothing-dropped` show.
+#[tokio::test]
+async fn on_rabbitmq_a_late_ack_task_is_requeued_and_an_early_ack_task_is_not() {
+    let fixture = Fixture::rabbitmq();
+    let builder = live(&fixture).register::<rejects_early>().register::<rejects_once>();
+    let app = builder.build().await.unwrap();
+    let worker = start(&app, 1).await;
+    let early = rejects_early::delay().send(&app).await.unwrap();
+    let mut ran = Vec::new();
+    wait_until("the early-ack task has run", async || {
+        ran.extend(records(&app));
+        !ran.is_empty()
+    })
+    .await;
+    let once = rejects_once::delay().send(&app).await.unwrap();
+    value(&once).await;
+    ran.extend(records(&app));
+    assert_eq!(ran, ["redelivered=false", "redelivered=false", "redelivered=true"]);
+    assert_eq!(early.state().await.unwrap(), TaskState::Pending);
+    stop(worker, StopKind::Warm).await;
+    wait_for_counts(&app, 0, 0).await;
+    assert_eq!(app.broker().dead().unwrap().count().await.unwrap(), 0);
 }

@@ -1,0 +1,125 @@
+//! Celery apps in a worker of Apium, started as their users start it.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use apium::canvas::{Node, send};
+use apium_peers::log::Seen;
+use apium_peers::python::{Python, programs, run_python};
+use apium_peers::rabbitmq_server::fresh_vhost;
+use apium_peers::redis_server::fresh_database;
+use apium_peers::target::example;
+use serde_json::{Value, json};
+
+use crate::kit::deployment::{Broker, Deployment};
+use crate::kit::json_texts::{call, list};
+use crate::kit::run_log::RunLog;
+use crate::kit::side::Side;
+use crate::kit::worker::{Setup, Worker};
+
+/// The tests in Python talk to the program of the children as a worker does.
+#[test]
+fn the_program_of_the_children_does_what_celery_does() {
+    let output = run_python(["-m", "unittest", "discover", "-s", "../python"], &[]);
+    assert_eq!(output.code, 0, "{}\n{}", output.out, output.err);
+}
+
+#[test]
+fn an_app_that_cannot_be_loaded_is_named() {
+    let table = [
+        ("nowhere", "the module nowhere was not found"),
+        ("starts.broken", "could not be imported: AttributeError: broken on purpose, at redis://user:********@host/0"),
+        ("starts.lacks", "could not be imported: ModuleNotFoundError"),
+        ("starts.no_app", "there is no Celery app in starts.no_app"),
+        ("starts.two_apps", "name one with -A module:attribute"),
+    ];
+    let run = |app: &str, interpreter: &Path| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_apium"));
+        command.args(["worker", "-A", app, "--python"]).arg(interpreter);
+        command.current_dir(programs().join("../python"));
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    for (app, named) in table {
+        let (code, text) = run(app, Python::find().program());
+        assert_eq!(code, Some(2), "{app}: {text}");
+        assert!(text.contains(&format!("load the Celery app {app} with")), "{app}: {text}");
+        assert!(text.contains(named) && text.contains("--python"), "{app}: {text}");
+    }
+    let (code, text) = run("starts.one_app", Path::new("/nowhere/python"));
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("/nowhere/python") && text.contains("--python"), "{text}");
+}
+
+on_every_broker! {
+    async fn tasks_of_both_languages_run_in_one_worker(broker: Broker) {
+        let database = fresh_database();
+        let broker = match broker {
+            Broker::Redis => database.url.clone(),
+            Broker::Rabbitmq => fresh_vhost().url,
+        };
+        let setup = Setup::new(&broker).results(&database.url);
+        let worker = setup.start_children_of(&example("processes"));
+        let deployment = Deployment { worker, broker, database, side: Side::Python, settings: setup.settings };
+        let pair = deployment.pair(Side::Rust).await;
+        let of_rust = pair.rust.sig("pid").send().await.unwrap();
+        let of_python = pair.rust.sig("tasks.add").args((2, 3)).send().await.unwrap();
+        assert!(pair.get(of_rust.id().as_str()).await.success().is_u64());
+        assert_eq!(pair.get(of_python.id().as_str()).await.success(), &json!(5));
+        let crashes = pair.rust.sig("crash").send().await.unwrap();
+        pair.get(crashes.id().as_str()).await;
+        let again = pair.rust.sig("tasks.add").args((4, 5)).send().await.unwrap();
+        assert_eq!(pair.get(again.id().as_str()).await.success(), &json!(9));
+    }
+}
+
+/// The worker counts the parts of the chord, and a child calls the errback with an exception of Python.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn an_errback_of_a_chord_gets_the_request_the_exception_and_the_traceback() {
+    let deployment = Deployment::shared_children();
+    let pair = deployment.pair(Side::Rust).await;
+    let mut body = call("tasks.xsum", Vec::new());
+    body.link_error(call("tasks.errback3", Vec::new()).to_wire().unwrap());
+    let header = [call("tasks.add", list("[1, 1]")), call("tasks.fail", list(r#"["no"]"#))];
+    let sent = send(&pair.rust, Node::chord(header, body)).await.unwrap();
+    pair.get(sent.id.as_str()).await;
+    let Worker::Rust(worker) = &deployment.worker else { panic!("it is no worker of Apium") };
+    let called = format!("ERRBACK3 {} ChordError(\"Dependency ", sent.id);
+    assert_eq!(worker.log().wait_for(&[&called], Duration::from_secs(60)), Seen::Line, "{}", deployment.worker.log());
+    assert_eq!(deployment.worker.log().matches(&called).count(), 1);
+}
+
+/// A fleet goes over to Apium and back while tasks run.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn workers_take_each_others_places_and_each_task_runs_once() {
+    const EACH: usize = 100;
+    let mut deployment = Deployment::start(Side::Python, |setup| setup.named("before@peer"));
+    let setup = Setup::new(&deployment.broker);
+    let pair = deployment.pair(Side::Python).await;
+    let run_log = RunLog::new();
+    let send = async |first: usize| {
+        let words = first..first + EACH;
+        let args: Vec<Value> = words.map(|word| json!([run_log.path(), word.to_string(), 0.05])).collect();
+        pair.python.ask(json!({ "do": "send_many", "task": "tasks.log_run", "args": args })).await;
+    };
+
+    send(0).await;
+    run_log.wait_for("end", 10, &[&deployment.worker]).await;
+    let mut ours = setup.clone().named("ours@peer").start_children();
+    deployment.worker.stop();
+    let begun = run_log.done("begin").len();
+    send(EACH).await;
+    run_log.wait_for("begin", begun + 10, &[&ours]).await;
+    let after = setup.named("after@peer").start(Side::Python);
+    ours.stop();
+    send(2 * EACH).await;
+    run_log.wait_for("end", 3 * EACH, &[&after]).await;
+
+    let began = run_log.done("begin");
+    let twice: Vec<_> = began.iter().filter(|(_, workers)| workers.len() != 1).collect();
+    assert!(began.len() == 3 * EACH && twice.is_empty(), "{twice:?}");
+    for name in ["before@peer", "ours@peer", "after@peer"] {
+        assert!(began.values().flatten().any(|worker| worker == name), "{name} did nothing");
+    }
+}

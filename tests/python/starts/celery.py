@@ -1,0 +1,1 @@
+"""Not the Celery that is installed, though it is in the current folder."""

@@ -1,0 +1,4 @@
+from celery import Celery
+
+first = Celery("first")
+second = Celery("second")
