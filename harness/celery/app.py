@@ -11,7 +11,10 @@ app = Celery("bench", broker=os.environ["BENCH_BROKER"], backend=backend)
 app.conf.update(
     task_acks_late=True,
     task_ignore_result=backend is None,
+    task_send_sent_event="BENCH_SENT_EVENTS" in os.environ,
     broker_connection_retry_on_startup=True,
+    # On RabbitMQ: a call returns when the server has confirmed its message, as Apium's do.
+    broker_transport_options={"confirm_publish": True} if "BENCH_CONFIRMS" in os.environ else {},
 )
 
 

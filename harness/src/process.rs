@@ -27,6 +27,18 @@ pub fn processor(pid: u32) -> io::Result<Duration> {
     }
 }
 
+/// How often the threads of a process have gone to sleep so far, and been woken. Threads that have ended do not count.
+pub fn wakeups(pid: u32) -> io::Result<u64> {
+    let mut count = 0;
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        // A thread may have ended meanwhile.
+        let text = fs::read_to_string(thread?.path().join("status")).unwrap_or_default();
+        let switches = text.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")?.trim().parse().ok());
+        count += switches.unwrap_or(0_u64);
+    }
+    Ok(count)
+}
+
 /// Sends a process a signal, named as for `kill -s`.
 pub fn signal(pid: u32, name: &str) -> io::Result<()> {
     let sent = Command::new("sh").args(["-c", r#"kill -s "$0" -- "$1""#, name, &pid.to_string()]).status()?;

@@ -37,8 +37,8 @@ pub(crate) const COMMANDS: &[Command] = &[
     },
     Command {
         name: "torture",
-        usage: "sqlite|redis|canvas",
-        about: "run fault tests, of Celery too; --full (sqlite, redis): in full; redis also [NAME]",
+        usage: "memory|sqlite|redis|amqp|canvas [--full] [NAME …]",
+        about: "run fault tests, of Celery too; --full and names of tests for all but canvas",
     },
     Command {
         name: "fuzz",

@@ -17,13 +17,16 @@ pub(crate) fn root() -> Result<PathBuf, String> {
 
 /// A command of the cargo that runs this program, without the environment variables that configure Apium:
 /// `APIUM_BROKER_URL` in a developer's shell must not change what a test does. The variables that name the tests' peers
-/// stay.
+/// stay. Those that describe this package go too: the build script of a dependency asks for one of them. It would run
+/// again at each change between this command and a plain cargo, and all that needs it would be compiled again.
 pub(crate) fn cargo(args: &[&str]) -> Result<Command, String> {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(args).current_dir(root()?);
     for (name, _) in std::env::vars_os() {
         let names_a_peer = [redis_server::PROGRAM, python::PROGRAM].iter().any(|peer| name == *peer);
-        if name.to_string_lossy().starts_with("APIUM_") && !names_a_peer {
+        let is_left_out =
+            ["APIUM_", "CARGO_MANIFEST_", "CARGO_PKG_"].iter().any(|prefix| name.to_string_lossy().starts_with(prefix));
+        if is_left_out && !names_a_peer {
             command.env_remove(name);
         }
     }

@@ -2,8 +2,8 @@
 //! it lists the measures.
 
 use apium::prelude::BoxError;
-use apium_harness::redis::round_trip::Counts;
 use apium_harness::report;
+use apium_harness::speed::round_trip::Counts;
 use apium_harness::workflows::{bytes, published, side_by_side, worker};
 
 #[tokio::main]

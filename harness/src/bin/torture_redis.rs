@@ -10,10 +10,11 @@ use apium_harness::faults::{
     clock_jumps, deadline, idle_quiet, million_etas, nothing_lost, outage_no_failure, reconnect, refusing_store,
     run_once, takeover, user_code, waiters,
 };
+use apium_harness::operating::{crew as operating_crew, on_redis};
 use apium_harness::torture::tasks;
 
 /// The guarantees that are checked.
-const GUARANTEES: [&str; 12] = [
+const GUARANTEES: [&str; 15] = [
     "nothing-lost",
     "run-once",
     "takeover",
@@ -26,6 +27,9 @@ const GUARANTEES: [&str; 12] = [
     "refusing-store",
     "clock-jumps",
     "outage-no-failure",
+    "durable-revokes",
+    "warm-shutdown",
+    "blocked-reactor",
 ];
 
 #[tokio::main]
@@ -36,6 +40,7 @@ async fn main() -> Result<ExitCode, BoxError> {
         // How it starts itself as another process.
         ["worker", rest @ ..] => return crew::role(rest).await.map(|()| ExitCode::SUCCESS),
         ["steady-worker", rest @ ..] => return tasks::role(rest).await.map(|()| ExitCode::SUCCESS),
+        ["operating-worker", rest @ ..] => return operating_crew::role(rest).await.map(|()| ExitCode::SUCCESS),
         ["full", named @ ..] => (Size::FULL, named),
         ["usual", named @ ..] => (Size::USUAL, named),
         ["brief", named @ ..] => (Size::BRIEF, named),
@@ -57,6 +62,9 @@ async fn main() -> Result<ExitCode, BoxError> {
             "refusing-store" => refusing_store::check(&size).await,
             "clock-jumps" => clock_jumps::check(&size).await,
             "outage-no-failure" => outage_no_failure::check(&size).await,
+            "durable-revokes" => on_redis::check("durable-revokes", &size).await,
+            "warm-shutdown" => on_redis::check("warm-shutdown", &size).await,
+            "blocked-reactor" => on_redis::check("blocked-reactor", &size).await,
             other => Err(format!("find the guarantee {other:?}: there are {}", GUARANTEES.join(" ")).into()),
         }?;
         row.print();

@@ -6,9 +6,14 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use apium::prelude::BoxError;
+use apium_harness::operating::crew::{self, log_file};
+use apium_harness::operating::rows;
+use apium_harness::operating::size::Size;
+use apium_harness::scratch::ScratchFolder;
+use apium_harness::torture::store::Site;
 use apium_harness::torture::{clock_steps, full_disk, kills, suspended, tasks, user_code};
 
-/// The tests.
+/// The tests, beside those that memory has too.
 const TESTS: [&str; 5] = ["kills", "full-disk", "clock-steps", "suspended", "user-code"];
 
 #[tokio::main]
@@ -19,13 +24,15 @@ async fn main() -> Result<ExitCode, BoxError> {
         // How it starts itself as another process.
         ["worker", folder] => return kills::run_worker(Path::new(folder)).await.map(|()| ExitCode::SUCCESS),
         ["steady-worker", rest @ ..] => return tasks::role(rest).await.map(|()| ExitCode::SUCCESS),
+        ["operating-worker", rest @ ..] => return crew::role(rest).await.map(|()| ExitCode::SUCCESS),
         [kills, named @ ..] => (kills.parse::<usize>()?, named),
         [] => return Err("read the arguments: give the number of kills, and names such as full-disk".into()),
     };
     // About as much time for each test.
     let rounds = (kills as u64 / 20).max(2);
     let mut kept = true;
-    for test in if named.is_empty() { &TESTS[..] } else { named } {
+    let all: Vec<&str> = TESTS.into_iter().chain(rows::GUARANTEES).collect();
+    for test in if named.is_empty() { &all[..] } else { named } {
         let row = match *test {
             "kills" => {
                 let verdict = kills::torture(kills).await?;
@@ -37,7 +44,12 @@ async fn main() -> Result<ExitCode, BoxError> {
             "clock-steps" => clock_steps::check(rounds).await,
             "suspended" => suspended::check(rounds).await,
             "user-code" => user_code::check(rounds).await,
-            other => Err(format!("find the test {other:?}: there are {}", TESTS.join(" ")).into()),
+            other if rows::GUARANTEES.contains(&other) => {
+                let scratch = ScratchFolder::new()?;
+                let (site, log) = (Site::sqlite(scratch.folder()), log_file(scratch.folder()));
+                rows::check(other, site, &log, &Size::of_kills(kills)).await
+            }
+            other => Err(format!("find the test {other:?}: there are {}", all.join(" ")).into()),
         }?;
         row.print();
         kept &= row.apium.kept;

@@ -9,7 +9,7 @@ use crate::faults::kit::celery;
 use crate::faults::kit::crew::Crew;
 use crate::faults::kit::look::Look;
 use crate::faults::kit::row::{Outcome, Row};
-use crate::faults::kit::run_log::{RunLog, now};
+use crate::faults::kit::run_log::{LoggedRun, RunLog, now};
 use crate::faults::kit::size::Size;
 use crate::faults::kit::tasks::{Setup, sleep_then_record};
 use crate::process::memory;
@@ -23,6 +23,9 @@ const RATE: u64 = 1_000;
 
 /// How late the slowest one in a hundred may start, in microseconds.
 const LATE: i64 = 1_000_000;
+
+/// How long before the first of these messages is due they are published.
+const LEAD: Duration = Duration::from_secs(5);
 
 /// How many etas Celery's worker gets.
 const CELERY: u64 = 5_000;
@@ -53,7 +56,7 @@ pub async fn check(size: &Size) -> Result<Row, BoxError> {
     let text = format!("{delayed} delayed: a worker grew by {grown:.0} MB and holds {in_flight} of them");
     let mut apium = Outcome::new(delayed == size.etas && grown < GROWTH && in_flight == 0, text);
 
-    apium = apium.and(on_time(&app, &log, size.due_seconds).await?);
+    apium = apium.and(on_time(&app, &log, &mut look, size).await?);
     apium = apium.and(survives(&app, &crew, &log, worker).await?);
     app.close().await?;
     let celery = if size.celery { Some(celery_holds().await?) } else { None };
@@ -84,13 +87,13 @@ async fn wait_until_delayed(look: &mut Look, count: u64) -> Result<u64, BoxError
     }
 }
 
-/// A thousand messages become due in each second. They start on time, and a task without an eta does not wait for them.
-async fn on_time(app: &App, log: &RunLog, seconds: u64) -> Result<Outcome, BoxError> {
+/// A thousand messages become due in each second. They start on time, and tasks without an eta do not wait for them.
+async fn on_time(app: &App, log: &RunLog, look: &mut Look, size: &Size) -> Result<Outcome, BoxError> {
     const FIRST: u64 = 100_000_000;
-    let count = RATE * seconds;
+    let count = RATE * size.due_seconds;
     // Numbers that end with 3 would be retried.
     let number = |index: u64| FIRST + index * 10;
-    let base = now() + 3_000_000;
+    let base = now() + i64::try_from(LEAD.as_micros())?;
     let due = |index: u64| base + i64::try_from(index * 1_000_000 / RATE).unwrap_or(0);
     for part in 0..count.div_ceil(PART) {
         let indices = part * PART..((part + 1) * PART).min(count);
@@ -100,33 +103,48 @@ async fn on_time(app: &App, log: &RunLog, seconds: u64) -> Result<Outcome, BoxEr
         });
         Batch::of(calls).send_all(app).await?;
     }
-    let plain = now();
-    sleep_then_record::delay(10, 0).send(app).await?;
-    let all = |runs: &[crate::faults::kit::run_log::LoggedRun]| {
-        runs.iter().filter(|ran| ran.number >= FIRST).count() as u64 >= count && runs.iter().any(|ran| ran.number == 10)
-    };
-    log.wait(Duration::from_secs(seconds + 15), all).await?;
+    // Until a worker has received them, they lie in the queue like any message, and what is behind them waits.
+    while look.ask::<u64>(&["LLEN", "celery"])? > 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let received = now();
+    tokio::time::sleep(Duration::from_micros(u64::try_from(base - received).unwrap_or(0))).await;
+    let plain: Vec<u64> = (0..size.due_seconds).map(|second| 1_000 + second * 10).collect();
+    let mut called = Vec::new();
+    for &number in &plain {
+        called.push(now());
+        sleep_then_record::delay(number, 0).send(app).await?;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let is_due = |ran: &LoggedRun| ran.number >= FIRST;
+    let all = |runs: &[LoggedRun]| runs.iter().filter(|ran| is_due(ran)).count() as u64 >= count;
+    log.wait(LEAD + Duration::from_secs(15), all).await?;
     let mut lateness: Vec<i64> = Vec::new();
-    let (mut early, mut without_eta) = (0, None);
+    let (mut early, mut without_eta) = (0, Vec::new());
     for ran in log.read()? {
-        if ran.number >= FIRST {
+        if is_due(&ran) {
             let by = ran.at - due((ran.number - FIRST) / 10);
             early += usize::from(by < -20_000);
             lateness.push(by);
-        } else if ran.number == 10 {
-            without_eta = Some(ran.at - plain);
+        } else if let Some(at) = plain.iter().position(|number| *number == ran.number) {
+            without_eta.push(ran.at - called[at]);
         }
     }
     lateness.sort_unstable();
     let p99 = lateness.get(lateness.len().saturating_sub(1) * 99 / 100).copied().unwrap_or(i64::MAX);
-    let without_eta = without_eta.unwrap_or(i64::MAX);
+    let slowest = without_eta.iter().max().copied().unwrap_or(i64::MAX);
     let text = format!(
-        "{} of {count} ran at {RATE}/s, p99 {:.0} ms late, {early} early; a task without an eta took {:.0} ms",
+        "{} of {count}, all received {:.1} s before the first was due, ran at {RATE}/s, p99 {:.0} ms late, {early} early; \
+         {} of {} tasks without an eta meanwhile started, after {:.0} ms at most",
         lateness.len(),
+        (base - received) as f64 / 1e6,
         p99 as f64 / 1e3,
-        without_eta as f64 / 1e3
+        without_eta.len(),
+        plain.len(),
+        slowest as f64 / 1e3
     );
-    Ok(Outcome::new(lateness.len() as u64 == count && early == 0 && p99 < LATE && without_eta < LATE, text))
+    let all_ran = lateness.len() as u64 == count && without_eta.len() == plain.len();
+    Ok(Outcome::new(all_ran && early == 0 && p99 < LATE && slowest < LATE, text))
 }
 
 /// A message that is delayed when every worker dies runs on a later worker.

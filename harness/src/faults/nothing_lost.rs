@@ -18,7 +18,7 @@ use crate::faults::kit::tasks::{Setup, sleep_then_record, stalls_of};
 use crate::scratch::ScratchFolder;
 
 /// How many tasks are called at a time.
-const ROUND: u64 = 40;
+pub(crate) const ROUND: u64 = 40;
 
 /// The visibility timeout in the runs with Celery's workers.
 const VISIBILITY: Duration = Duration::from_secs(2);
@@ -56,7 +56,7 @@ async fn apium(count: usize, with_python: bool, every_point: bool) -> Result<Out
         let _ = done.send(true);
         workers
     };
-    let (published, workers) = tokio::join!(call_until(&app, over), killer);
+    let (published, workers) = tokio::join!(call_until(&app, over, async |number| call(&app, number).await), killer);
     let (published, workers) = (published?, workers?);
     wait_until_done(&log, &published).await?;
     for worker in workers {
@@ -111,24 +111,33 @@ async fn apium(count: usize, with_python: bool, every_point: bool) -> Result<Out
     Ok(Outcome::new(kept, text))
 }
 
-fn id(number: u64) -> String {
+pub(crate) fn id(number: u64) -> String {
     format!("faults-{number}")
 }
 
-/// Calls tasks until the kills are over; the numbers whose calls returned.
-async fn call_until(app: &App, mut over: watch::Receiver<bool>) -> Result<BTreeSet<u64>, BoxError> {
+/// Calls one task, some with a countdown.
+pub(crate) async fn call(app: &App, number: u64) -> Result<(), BoxError> {
+    let call = sleep_then_record::delay(number, number % 5).task_id(id(number));
+    let call = if number % 10 == 5 { call.countdown(Duration::from_millis(50)) } else { call };
+    call.send(app).await?;
+    Ok(())
+}
+
+/// Calls tasks until the kills are over, some by themselves with `single` and the others in batches; the numbers whose
+/// calls returned. The server may be away for longer than the publish timeout: then a caller has an error.
+pub(crate) async fn call_until(
+    app: &App,
+    mut over: watch::Receiver<bool>,
+    single: impl AsyncFn(u64) -> Result<(), BoxError>,
+) -> Result<BTreeSet<u64>, BoxError> {
     let mut published = BTreeSet::new();
     let mut next = 0_u64;
     while !*over.borrow_and_update() {
-        let (single, batch): (Vec<u64>, Vec<u64>) = (next..next + ROUND).partition(|number| number % 4 == 1);
+        let (alone, batch): (Vec<u64>, Vec<u64>) = (next..next + ROUND).partition(|number| number % 4 == 1);
         next += ROUND;
-        let singles = single.into_iter().map(|number| async move {
-            let call = sleep_then_record::delay(number, number % 5).task_id(id(number));
-            let call = if number % 10 == 5 { call.countdown(Duration::from_millis(50)) } else { call };
-            call.send(app).await.map(|_| number)
-        });
-        // The server may be away for longer than the publish timeout: then the caller has an error.
-        published.extend(futures_util::future::join_all(singles).await.into_iter().flatten());
+        let sent = alone.iter().map(|number| single(*number));
+        let sent = futures_util::future::join_all(sent).await;
+        published.extend(alone.iter().zip(sent).filter(|(_, sent)| sent.is_ok()).map(|(number, _)| *number));
         let calls = batch.iter().map(|number| sleep_then_record::s(*number, *number % 5).task_id(id(*number)));
         if Batch::of(calls).send_all(app).await.is_ok() {
             published.extend(batch);

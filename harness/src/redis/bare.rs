@@ -12,8 +12,8 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 
 use crate::counter::Counter;
-use crate::redis::kit::drained::Drained;
 use crate::redis::kit::server::connect;
+use crate::speed::drained::Drained;
 
 /// How messages are claimed.
 #[derive(Debug, Clone, Copy)]

@@ -1,24 +1,15 @@
 //! How fast the bare client, Apium's worker and Celery's worker drain a filled queue, with the same messages.
 
 use apium::prelude::BoxError;
-use apium_peers::database::Database;
+use apium_peers::namespace::Database;
 
 use crate::redis::bare::{self, SHAPES};
-use crate::redis::kit::celery::{CeleryWorker, PREFORK, Pool, SOLO, START, THREADS};
-use crate::redis::kit::drained::Drained;
 use crate::redis::kit::server::Server;
 use crate::redis::kit::stock::Stock;
-use crate::redis::kit::worker::{self, PATIENCE, Setting, with_slots};
 use crate::report;
-
-/// How many messages each drains. Celery drains fewer, because it takes longer.
-#[derive(Debug, Clone, Copy)]
-pub struct Counts {
-    /// The bare client and Apium.
-    pub fast: u64,
-    /// Celery.
-    pub celery: u64,
-}
+use crate::speed::celery::{CeleryWorker, PREFORK, Pool, SOLO, START, THREADS};
+use crate::speed::drained::{Counts, Drained};
+use crate::speed::worker::{self, PATIENCE, Setting, with_slots};
 
 /// A series of drains, with or without results. The names of its figures start with its name.
 #[derive(Debug)]
@@ -41,7 +32,8 @@ pub async fn side_by_side(name: &str, counts: Counts, results: bool) -> Result<(
     }
     let mut best = many.max(few);
     for (slots, at) in [("64", "64_auto"), ("8", "8_auto")] {
-        best = best.max(series.apium(at, counts.fast, Setting { slots, multiplier: "auto" }).await?);
+        best =
+            best.max(series.apium(at, counts.fast, Setting { slots, multiplier: "auto", ..Setting::DEFAULT }).await?);
     }
     let default = series.apium("default", counts.fast, Setting::DEFAULT).await?;
     report::figure(&format!("{name}_default_to_best"), default / best * 100.0, "%");

@@ -6,25 +6,15 @@ use apium::prelude::*;
 use redis::aio::MultiplexedConnection;
 use tokio::task::JoinSet;
 
-use crate::redis::kit::celery;
-use crate::redis::kit::load::{self, BATCH, CALLERS, padding};
 use crate::redis::kit::server::{Server, connect};
 use crate::redis::kit::stock::Stock;
 use crate::report;
+use crate::speed::celery;
+use crate::speed::enqueue::{Counts, callers, celery_rate, rate};
+use crate::speed::load::{self, BATCH, CALLERS, padding};
 
 /// How often Apium and the bare loop take turns: the cost of a round trip changes from second to second.
 const TURNS: u64 = 10;
-
-/// How many messages each measure sends.
-#[derive(Debug, Clone, Copy)]
-pub struct Counts {
-    /// One at a time, by Apium and by the bare loop.
-    pub single: u64,
-    /// One at a time, by Celery.
-    pub celery: u64,
-    /// Many at a time.
-    pub many: u64,
-}
 
 /// Measures all ways to publish.
 pub async fn measure(counts: Counts) -> Result<(), BoxError> {
@@ -41,9 +31,8 @@ pub async fn measure(counts: Counts) -> Result<(), BoxError> {
         ours += on_the_runtime(call_loop(app.clone(), counts.single / TURNS)).await?;
     }
     let printed = celery::call("enqueue", counts.celery, &server.fresh().url, false)?;
-    let celery = Duration::from_secs_f64(printed["seconds"].as_f64().ok_or("read what Celery's caller printed")?);
     let (ours, bare) = (rate(counts.single, ours), rate(counts.single, bare));
-    let celery = rate(counts.celery, celery);
+    let celery = celery_rate(counts.celery, &printed)?;
     report::figure("enqueue", ours, "/s");
     report::figure("enqueue_bare", bare, "/s");
     report::figure("enqueue_celery", celery, "/s");
@@ -85,10 +74,6 @@ pub async fn alone(way: &str, count: u64) -> Result<(), BoxError> {
     Ok(app.close().await?)
 }
 
-fn rate(count: u64, took: Duration) -> f64 {
-    count as f64 / took.as_secs_f64()
-}
-
 /// Runs a loop on a thread of the runtime, as a server runs its handlers, and not on the main thread.
 async fn on_the_runtime(
     run: impl Future<Output = Result<Duration, BoxError>> + Send + 'static,
@@ -116,23 +101,6 @@ async fn bare_loop(
         redis::cmd("LPUSH").arg("celery").arg(envelope).query_async::<()>(&mut connection).await?;
     }
     Ok(started.elapsed())
-}
-
-async fn callers(app: &App, count: u64) -> Result<(), BoxError> {
-    let mut callers = JoinSet::new();
-    for caller in 0..CALLERS {
-        let app = app.clone();
-        callers.spawn(async move {
-            for number in (caller..count).step_by(64) {
-                load::count::delay(number, padding()).send(&app).await?;
-            }
-            Ok::<_, BoxError>(())
-        });
-    }
-    while let Some(caller) = callers.join_next().await {
-        caller??;
-    }
-    Ok(())
 }
 
 async fn bare_callers(connection: &MultiplexedConnection, envelopes: &[Vec<u8>], count: u64) -> Result<(), BoxError> {

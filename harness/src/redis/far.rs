@@ -3,17 +3,17 @@
 use std::time::{Duration, Instant};
 
 use apium::prelude::BoxError;
-use apium_peers::database::Database;
+use apium_peers::namespace::Database;
 use apium_peers::proxy::Proxy;
 
 use crate::quantile::median;
-use crate::redis::kit::celery::{CeleryWorker, PREFORK, START};
-use crate::redis::kit::drained::Drained;
 use crate::redis::kit::server::{Server, connect};
 use crate::redis::kit::stock::Stock;
-use crate::redis::kit::worker::{self, PATIENCE, Setting, with_slots};
-use crate::redis::round_trip::{self, compare};
 use crate::report;
+use crate::speed::celery::{CeleryWorker, PREFORK, START};
+use crate::speed::drained::Drained;
+use crate::speed::round_trip::{self, compare};
+use crate::speed::worker::{self, PATIENCE, Setting, with_slots};
 
 /// How long bytes take in each direction.
 const ONE_WAY: Duration = Duration::from_micros(500);
@@ -41,7 +41,7 @@ pub async fn measure(counts: Counts) -> Result<(), BoxError> {
         let many = apium(&format!("{name}_64"), &through(&proxy, &database), counts.apium, results, with_slots("64"))?;
         server.clear(&database).await?;
         let database = stock.copy(&server, counts.apium).await?;
-        let auto = Setting { slots: "64", multiplier: "auto" };
+        let auto = Setting { slots: "64", multiplier: "auto", ..Setting::DEFAULT };
         apium(&format!("{name}_64_auto"), &through(&proxy, &database), counts.apium, results, auto)?;
         server.clear(&database).await?;
         let database = stock.copy(&server, counts.celery).await?;

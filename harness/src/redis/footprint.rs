@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 use apium::prelude::*;
 
 use crate::child::Role;
-use crate::redis::kit::celery::{CeleryWorker, PREFORK, START};
-use crate::redis::kit::load;
 use crate::redis::kit::server::{Server, connect};
 use crate::redis::kit::stock::Stock;
-use crate::redis::kit::worker;
 use crate::report;
+use crate::speed::celery::{CeleryWorker, PREFORK, START};
+use crate::speed::load;
+use crate::speed::worker;
 
 /// How long a worker has to become idle before it is measured.
 const SETTLE: Duration = Duration::from_secs(3);

@@ -2,8 +2,10 @@
 //! `bench_redis`, which starts itself again for Apium's workers.
 
 pub mod bare;
+pub mod control_load;
 pub mod drain;
 pub mod enqueue;
+pub mod events;
 pub mod far;
 pub mod footprint;
 pub mod kit;

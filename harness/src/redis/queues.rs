@@ -6,10 +6,10 @@ use apium::prelude::*;
 
 use crate::faults::kit::run_log::now;
 use crate::quantile::at;
-use crate::redis::kit::load::{self, stamp};
 use crate::redis::kit::server::Server;
-use crate::redis::kit::worker::{queue, start_of_queues};
 use crate::report;
+use crate::speed::load::{self, stamp};
+use crate::speed::worker::{queue, start_of_queues};
 
 /// The queues of each worker. On Redis each of them has four lists, one for each step of priority.
 const QUEUES: usize = 10;

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use apium::prelude::BoxError;
-use apium_peers::database::Database;
+use apium_peers::namespace::Database;
 use redis::aio::MultiplexedConnection;
 
 use crate::redis::kit::commands::Commands;

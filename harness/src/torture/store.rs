@@ -1,11 +1,11 @@
-//! Where a fault test runs, on SQLite or on Redis: the app there, and what is stored in the end.
+//! Where a fault test runs, on SQLite, Redis or RabbitMQ: the app there, and what is stored in the end.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use apium::prelude::*;
 
-/// `worker_lease`: how long a silent worker's tasks stay reserved for it.
+/// `worker_lease` of most tests: how long a silent worker's tasks stay reserved for it.
 pub const LEASE: Duration = Duration::from_secs(1);
 
 /// Where a fault test runs.
@@ -13,14 +13,31 @@ pub const LEASE: Duration = Duration::from_secs(1);
 pub struct Site {
     /// The log of runs and the ready files of workers are here.
     pub folder: PathBuf,
-    /// The address of broker and result backend.
+    /// The address of the broker.
     pub address: String,
+    /// The address of the result backend: that of the broker unless it stores none.
+    pub backend: String,
+    /// `worker_lease`.
+    pub lease: Duration,
 }
 
 impl Site {
     /// On the server at an address.
     pub fn new(folder: &Path, address: impl Into<String>) -> Self {
-        Self { folder: folder.to_owned(), address: address.into() }
+        let address = address.into();
+        Self { folder: folder.to_owned(), backend: address.clone(), address, lease: LEASE }
+    }
+
+    /// The same with another lease.
+    #[must_use]
+    pub fn with_lease(self, lease: Duration) -> Self {
+        Self { lease, ..self }
+    }
+
+    /// The same with its results in another store.
+    #[must_use]
+    pub fn with_backend(self, backend: impl Into<String>) -> Self {
+        Self { backend: backend.into(), ..self }
     }
 
     /// On a database in the folder.
@@ -30,8 +47,8 @@ impl Site {
 
     /// An app there.
     pub fn app(&self) -> AppBuilder {
-        let app = App::builder("torture").broker(&*self.address).backend(&*self.address);
-        app.setting("worker_lease", LEASE).setting("worker_max_crashes", 0)
+        let app = App::builder("torture").broker(&*self.address).backend(&*self.backend);
+        app.setting("worker_lease", self.lease).setting("worker_max_crashes", 0)
     }
 }
 

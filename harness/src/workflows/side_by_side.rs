@@ -6,10 +6,10 @@ use std::time::Instant;
 use apium::prelude::*;
 
 use crate::quantile::median;
-use crate::redis::kit::celery::{self, CeleryWorker, PREFORK_2, PREFORK_8, Pool};
 use crate::redis::kit::server::Server;
-use crate::redis::round_trip::Counts;
 use crate::report;
+use crate::speed::celery::{self, CeleryWorker, PREFORK_2, PREFORK_8, Pool};
+use crate::speed::round_trip::Counts;
 use crate::workflows::flow::Flow;
 use crate::workflows::worker;
 

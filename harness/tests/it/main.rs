@@ -2,5 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod figures;
+mod rabbitmq;
 mod redis;
 mod torture;

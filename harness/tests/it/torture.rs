@@ -38,6 +38,54 @@ fn sqlite_tasks_end_alone_when_code_of_the_users_panics_or_hangs() {
     sqlite_keeps("user-code");
 }
 
+#[test]
+fn sqlite_revokes_are_honoured_by_workers_that_start_later() {
+    sqlite_keeps("durable-revokes");
+}
+
+#[test]
+fn sqlite_warm_stops_lose_and_repeat_nothing() {
+    sqlite_keeps("warm-shutdown");
+}
+
+#[test]
+fn sqlite_tasks_that_block_the_reactor_are_named() {
+    sqlite_keeps("blocked-reactor");
+}
+
+#[test]
+fn sqlite_workers_are_quiet_when_they_are_idle() {
+    sqlite_keeps("idle-quiet");
+}
+
+/// Runs the fault test of a guarantee on memory.
+fn memory_keeps(guarantee: &str) {
+    let out = Command::new(env!("CARGO_BIN_EXE_torture_memory")).args(["brief", guarantee]).output().unwrap();
+    let (row, errors) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    assert!(out.status.success(), "{row}\n{errors}");
+    assert!(row.contains(&format!(r#""guarantee":"{guarantee}""#)), "{row}");
+}
+
+#[test]
+fn memory_revokes_are_honoured_by_workers_that_start_later() {
+    memory_keeps("durable-revokes");
+}
+
+#[test]
+fn memory_warm_stops_lose_and_repeat_nothing() {
+    memory_keeps("warm-shutdown");
+}
+
+#[test]
+fn memory_tasks_that_block_the_reactor_are_named() {
+    memory_keeps("blocked-reactor");
+}
+
+#[test]
+fn memory_workers_are_quiet_when_they_are_idle() {
+    memory_keeps("idle-quiet");
+}
+
 /// Runs the fault test of a guarantee on Redis.
 fn redis_keeps(guarantee: &str) {
     let out = Command::new(env!("CARGO_BIN_EXE_torture_redis")).args(["brief", guarantee]).output().unwrap();
@@ -104,6 +152,64 @@ fn redis_workers_may_have_their_clocks_set_and_be_stopped() {
 #[test]
 fn redis_outages_make_no_task_fail() {
     redis_keeps("outage-no-failure");
+}
+
+#[test]
+fn redis_revokes_are_honoured_by_workers_that_start_later() {
+    redis_keeps("durable-revokes");
+}
+
+#[test]
+fn redis_warm_stops_lose_and_repeat_nothing() {
+    redis_keeps("warm-shutdown");
+}
+
+#[test]
+fn redis_tasks_that_block_the_reactor_are_named() {
+    redis_keeps("blocked-reactor");
+}
+
+/// Runs fault tests on RabbitMQ, all on one node.
+fn rabbitmq_keeps(guarantees: &[&str]) {
+    let out = Command::new(env!("CARGO_BIN_EXE_torture_amqp")).arg("brief").args(guarantees).output().unwrap();
+    let (rows, errors) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    assert!(out.status.success(), "{rows}\n{errors}");
+    for guarantee in guarantees {
+        assert!(rows.contains(&format!(r#""guarantee":"{guarantee}""#)), "{rows}");
+    }
+}
+
+#[test]
+fn rabbitmq_loses_nothing_to_kills() {
+    rabbitmq_keeps(&["nothing-lost"]);
+}
+
+#[test]
+fn rabbitmq_keeps_its_other_guarantees() {
+    rabbitmq_keeps(&["crash-loop", "run-once", "takeover", "deadline", "million-etas", "reconnect"]);
+}
+
+#[test]
+fn rabbitmq_keeps_what_operators_rely_on() {
+    rabbitmq_keeps(&["durable-revokes", "warm-shutdown", "blocked-reactor", "idle-quiet"]);
+}
+
+/// Runs a fault test of child processes, of both kinds.
+fn processes_keep(guarantee: &str) {
+    let out = Command::new(env!("CARGO_BIN_EXE_torture_processes")).args(["brief", guarantee]).output().unwrap();
+    let (row, errors) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    assert!(out.status.success(), "{row}\n{errors}");
+    assert!(row.contains(&format!(r#""guarantee":"{guarantee}""#)), "{row}");
+}
+
+#[test]
+fn children_that_are_killed_take_nothing_but_their_runs_with_them() {
+    processes_keep("isolation");
+}
+
+#[test]
+fn workers_that_are_killed_with_their_children_lose_nothing() {
+    processes_keep("nothing-lost");
 }
 
 /// Kills the workers of small chords at every crash point, twice.

@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::bench::figures::Figures;
 use crate::bench::plan::{Page, Plan};
-use crate::bench::plans::PLANS;
+use crate::bench::plans::all::PLANS;
 use crate::bench::{machine, quiet, table};
 use crate::commands::Answer;
 use crate::{output, peers, process};

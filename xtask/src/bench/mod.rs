@@ -1,14 +1,12 @@
 //! `cargo xtask bench`: runs the programs of `harness/`, takes medians and writes the tables under `docs/`.
 
 pub(crate) mod campaign;
-pub(crate) mod canvas;
 pub(crate) mod figures;
 pub(crate) mod goal;
 pub(crate) mod machine;
 pub(crate) mod plan;
 pub(crate) mod plans;
-pub(crate) mod quiet;
-pub(crate) mod redis;
+mod quiet;
 pub(crate) mod scaling;
 pub(crate) mod scaling_example;
 pub(crate) mod table;

@@ -3,7 +3,7 @@
 
 use crate::commands::Answer;
 use crate::output;
-use crate::peers::{openssl, redis, venv};
+use crate::peers::{openssl, rabbitmq, redis, venv};
 
 /// `cargo xtask peers`.
 pub(crate) fn run(_args: &[String]) -> Answer {
@@ -13,6 +13,7 @@ pub(crate) fn run(_args: &[String]) -> Answer {
 /// Installs what is missing.
 pub(crate) fn ensure() -> Result<(), String> {
     output::step(&format!("peer: {}", redis::ensure()?));
+    output::step(&format!("peer: {}", rabbitmq::ensure()?));
     output::step(&format!("peer: {}", openssl::ensure()?));
     output::step(&format!("peer: {}", venv::ensure()?));
     Ok(())

@@ -34,6 +34,11 @@ pub fn caller(what: &str, broker: &str, backend: &str, limit: Duration) -> Resul
     program(["faults.py", what], &[("BROKER_URL", broker), ("RESULT_BACKEND", backend)], limit)
 }
 
+/// Whether the caller that publishes ended within its deadline, by what it printed: `4.0 s: OperationalError`.
+pub fn published_in_time(printed: &str) -> bool {
+    printed.split(' ').next().and_then(|word| word.parse::<f64>().ok()).is_some_and(|took| took <= 5.5)
+}
+
 /// Runs a Python program; the last line that it printed, or nothing when it has not ended within `limit`.
 pub fn program(args: [&str; 2], env: &[(&str, &str)], limit: Duration) -> Result<Option<String>, BoxError> {
     let mut running = Guarded::start(&Python::find().command(args, env), None)?;

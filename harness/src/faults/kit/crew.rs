@@ -32,19 +32,20 @@ impl Crew {
 
     /// Starts a worker that dies when it reaches the crash point `point` for the `times`-th time.
     pub fn start_armed(&self, point: &str, times: u32) -> Result<Role, BoxError> {
-        let Setup { url, options, lease } = &self.setup;
+        let Setup { url, options, lease, events } = &self.setup;
         let (slots, times, lease) = (self.slots.to_string(), times.to_string(), lease.as_millis().to_string());
         let log = self.log.display().to_string();
-        Ok(Role::start(&["worker", url, options, &lease, &log, &slots, point, &times])?)
+        let events = if *events { "events" } else { "quiet" };
+        Ok(Role::start(&["worker", url, options, &lease, events, &log, &slots, point, &times])?)
     }
 }
 
 /// Runs a worker with the arguments that [`Crew::start_armed`] gave it.
 pub async fn role(args: &[&str]) -> Result<(), BoxError> {
-    let [url, options, lease, log, slots, point, times] = args else {
-        return Err("read the arguments of a worker: it takes seven".into());
+    let [url, options, lease, events, log, slots, point, times] = args else {
+        return Err("read the arguments of a worker: it takes eight".into());
     };
     let lease = Duration::from_millis(lease.parse()?);
-    let setup = Setup { url: (*url).to_owned(), options: (*options).to_owned(), lease };
+    let setup = Setup { url: (*url).to_owned(), options: (*options).to_owned(), lease, events: *events == "events" };
     run_worker(&setup, log, slots.parse()?, (point, times.parse()?)).await
 }

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use crate::operating::size::Size as OfOperating;
+
 /// The amounts of a run.
 #[derive(Debug, Clone, Copy)]
 pub struct Size {
@@ -42,6 +44,8 @@ pub struct Size {
     pub stops: u64,
     /// For how many seconds the server of `outage-no-failure` is away, one round after the other.
     pub away: &'static [u64],
+    /// Of what an operator does and relies on (`durable-revokes`, `warm-shutdown`, `blocked-reactor`).
+    pub operating: OfOperating,
     /// Whether Celery is tested, too.
     pub celery: bool,
 }
@@ -67,6 +71,7 @@ impl Size {
         refusals: 20,
         stops: 30,
         away: &[1, 2, 3, 4, 1, 2, 3, 4, 1, 2, 3, 4],
+        operating: OfOperating::FULL,
         celery: true,
     };
 
@@ -85,6 +90,7 @@ impl Size {
         refusals: 4,
         stops: 6,
         away: &[1, 2, 3, 4],
+        operating: OfOperating::USUAL,
         ..Self::FULL
     };
 
@@ -108,6 +114,7 @@ impl Size {
         refusals: 1,
         stops: 1,
         away: &[1],
+        operating: OfOperating::BRIEF,
         celery: false,
     };
 }

@@ -48,12 +48,14 @@ pub struct Setup {
     pub options: String,
     /// `worker_lease`.
     pub lease: Duration,
+    /// Whether workers send events of tasks (`-E`).
+    pub events: bool,
 }
 
 impl Setup {
     /// What most workers have.
     pub fn new(url: impl Into<String>) -> Self {
-        Self { url: url.into(), options: String::new(), lease: Duration::from_secs(1) }
+        Self { url: url.into(), options: String::new(), lease: Duration::from_secs(1), events: false }
     }
 
     /// The builder of an app.
@@ -61,7 +63,8 @@ impl Setup {
         let query = if self.options.is_empty() { String::new() } else { format!("?{}", self.options) };
         let app = App::builder("faults").broker(format!("{}{query}", self.url)).backend(&*self.url);
         // A limit turns on the counting of crashes, and this one is too high for a dead letter.
-        app.setting("worker_lease", self.lease).setting("worker_max_crashes", 1_000_000)
+        let app = app.setting("worker_lease", self.lease).setting("worker_max_crashes", 1_000_000);
+        app.setting("worker_send_task_events", self.events)
     }
 
     /// An app.

@@ -1,11 +1,6 @@
-//! What the measurements on Redis share: the server and a stock of messages, the workers of both sides, and what they
-//! counted.
+//! What the measurements on Redis share: the server, a stock of messages, and what the server did.
 
-pub mod celery;
 pub mod commands;
-pub mod drained;
-pub mod load;
+pub mod monitor;
 pub mod server;
 pub mod stock;
-pub mod tally;
-pub mod worker;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use apium::prelude::BoxError;
-use apium_peers::database::Database;
+use apium_peers::namespace::Database;
 use apium_peers::redis_server::RedisServer;
 use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;

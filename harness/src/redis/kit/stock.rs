@@ -1,10 +1,10 @@
 //! Messages that are made once and copied for every drain, so that all drains run the same bytes.
 
 use apium::prelude::BoxError;
-use apium_peers::database::Database;
+use apium_peers::namespace::Database;
 
-use crate::redis::kit::load;
 use crate::redis::kit::server::{Server, connect};
+use crate::speed::load;
 
 /// A queue of calls of the counted task, in the order of their numbers from zero.
 #[derive(Debug)]
@@ -21,6 +21,15 @@ impl Stock {
         load::fill(&app, count).await?;
         app.close().await?;
         Ok(Self { database, results })
+    }
+
+    /// Makes `count` calls, each with a callback that has a number of its own from `count` on. No results are stored.
+    pub async fn with_callbacks(server: &Server, count: u64) -> Result<Self, BoxError> {
+        let database = server.fresh();
+        let app = load::app(&database.url, false).await?;
+        load::fill_with_callbacks(&app, count).await?;
+        app.close().await?;
+        Ok(Self { database, results: false })
     }
 
     /// Whether the calls have their results stored.

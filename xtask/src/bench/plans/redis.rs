@@ -7,7 +7,7 @@ pub(crate) const REDIS: Plan = Plan {
     name: "redis",
     binary: "bench_redis",
     peers: true,
-    measures: &["enqueue", "drain", "drain-results", "round-trip", "idle", "far", "queues"],
+    measures: &["enqueue", "drain", "drain-results", "round-trip", "idle", "far", "queues", "events", "control"],
     runs: 5,
     page: "docs/BENCH-REDIS.md",
     about: "The Redis driver beside Celery 5.7 and beside a bare client, in one run on one private server without persistence, on \
@@ -20,7 +20,8 @@ pub(crate) const REDIS: Plan = Plan {
             the same run: RPOP of 256 and then one write, which loses messages when it is killed; or a script that claims 64 \
             or 256 in one step, on two connections. Only the script is as safe as a worker. Each task counts its executions by \
             number, so lost and repeated ones are found. Ratios are taken within a run. Commands inside scripts are counted, as \
-            Redis counts them.",
+            Redis counts them. What events cost is measured while nobody listens, by draining with them and without in \
+            turns; and so is what 1,000 remote commands a second cost, beside as many that nobody listens to.",
     content: Page::Goals(GOALS),
 };
 
@@ -68,6 +69,15 @@ const GOALS: &[Goal] = &[
     shown("results_celery_prefork_commands", "Redis commands for one task with its result, Celery", "commands"),
     shown("results_64_worker_cpu", "processor time of the worker for one task with its result, `-c 64`", "µs"),
     shown("results_64_server_cpu", "processor time of the server for one task with its result, `-c 64`", "µs"),
+    // Remote control.
+    shown("control_none", "drain, `-c 64`, beside 1,000 commands a second to nobody", "/s"),
+    shown("control_asked", "drain, `-c 64`, beside 1,000 commands a second to the worker, with replies", "/s"),
+    shown("control_asked_replies", "… replies that came meanwhile", "replies"),
+    at_least("control_asked_to_none", "… to the drain without", 90.0, "%"),
+    shown("control_rate", "commands that an idle worker answers, asked 1,000 times a second for 10 s", "/s"),
+    none("control_unanswered", "commands without a reply", "commands"),
+    below("control_growth", "memory that these commands leave in the worker", 2.0, "MB"),
+    none("control_keys", "keys that they leave", "keys"),
     // Faults.
     none("lost", "tasks that were not run, in all drains", "tasks"),
     none("repeated", "tasks run twice, in all drains", "tasks"),
@@ -126,6 +136,26 @@ const GOALS: &[Goal] = &[
     shown("queues_woken_100", "a call to the start of its task, 100 idle workers, p50", "ms"),
     below("queues_woken_p99_100", "the same, p99", 100.0, "ms"),
     at_most("queues_commands_100", "Redis commands for one such task with its result", 100.0, "commands"),
+    // Events of tasks.
+    shown("events_off", "drain a filled queue, `-c 64`, in turns with the next", "/s"),
+    shown("events_on", "… with events of tasks (`-E`)", "/s"),
+    at_most("events_cost", "… what they cost of the rate", 15.0, "%"),
+    shown("events_celery_off", "Celery prefork, in turns with the next", "/s"),
+    shown("events_celery_on", "… with `-E`", "/s"),
+    shown("events_celery_cost", "… what they cost of the rate", "%"),
+    shown("sent_events_off", "drain tasks, half of them callbacks, `-c 64`", "/s"),
+    shown("sent_events_on", "… with `-E` and `task_send_sent_event`", "/s"),
+    at_most("sent_events_cost", "… what they cost of the rate", 15.0, "%"),
+    shown("sent_events_celery_off", "Celery prefork, the same", "/s"),
+    shown("sent_events_celery_on", "… with `-E` and `task_send_sent_event`", "/s"),
+    shown("sent_events_celery_cost", "… what they cost of the rate", "%"),
+    shown("events_off_worker_cpu", "processor time of the worker for one task, without events", "µs"),
+    shown("events_on_worker_cpu", "… with `-E`", "µs"),
+    shown("events_off_server_cpu", "processor time of the server for one task, without events", "µs"),
+    shown("events_on_server_cpu", "… with `-E`", "µs"),
+    shown("events_on_publish", "PUBLISH commands for one task, with `-E`", "commands"),
+    shown("events_heard", "drain with `-E` while a monitor listens, `-c 64`", "/s"),
+    none("events_unheard", "events that this monitor did not hear", "events"),
 ];
 
 #[cfg(test)]

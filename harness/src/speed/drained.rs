@@ -1,9 +1,18 @@
-//! The outcome of a drain.
+//! A drain: how many messages, and its outcome.
 
 use apium::prelude::BoxError;
 use serde_json::{Value, json};
 
 use crate::report;
+
+/// How many messages each drains. Celery drains fewer, because it takes longer.
+#[derive(Debug, Clone, Copy)]
+pub struct Counts {
+    /// The bare client and Apium.
+    pub fast: u64,
+    /// Celery.
+    pub celery: u64,
+}
 
 /// The rate of a drain, and its faults.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -34,6 +43,11 @@ impl Drained {
     /// Prints the figures: the rate under `name`, and the faults under names that all drains share.
     pub fn report(&self, name: &str) {
         report::figure(name, self.rate, "/s");
+        self.report_faults();
+    }
+
+    /// Prints the faults alone.
+    pub fn report_faults(&self) {
         report::figure("lost", self.lost as f64, "tasks");
         report::figure("repeated", self.repeated as f64, "tasks");
     }

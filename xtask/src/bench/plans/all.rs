@@ -1,9 +1,11 @@
 //! The list of plans.
 
-use crate::bench::canvas::CANVAS;
 use crate::bench::goal::{at_least, below, none, shown};
 use crate::bench::plan::{Page, Plan};
-use crate::bench::redis::REDIS;
+use crate::bench::plans::amqp::AMQP;
+use crate::bench::plans::canvas::CANVAS;
+use crate::bench::plans::processes::PROCESSES;
+use crate::bench::plans::redis::REDIS;
 use crate::bench::scaling::SCALING;
 
 const EMBEDDED: Plan = Plan {
@@ -68,4 +70,4 @@ const SEAM: Plan = Plan {
 };
 
 /// All plans.
-pub(crate) const PLANS: &[&Plan] = &[&EMBEDDED, &SEAM, &REDIS, &CANVAS, &SCALING];
+pub(crate) const PLANS: &[&Plan] = &[&EMBEDDED, &SEAM, &REDIS, &AMQP, &PROCESSES, &CANVAS, &SCALING];

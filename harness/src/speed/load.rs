@@ -6,8 +6,9 @@ use apium::prelude::*;
 
 use crate::counter::Counter;
 use crate::faults::kit::run_log::now;
-use crate::redis::kit::worker::UNSET;
 use crate::report;
+use crate::speed::tally::OwnTally;
+use crate::speed::worker::{Events, Setting, UNSET};
 
 /// How many calls go in one batch.
 pub const BATCH: u64 = 1_000;
@@ -16,11 +17,18 @@ pub const BATCH: u64 = 1_000;
 pub const CALLERS: u64 = 64;
 
 static COUNTER: OnceLock<Arc<Counter>> = OnceLock::new();
+static TALLY: OnceLock<OwnTally> = OnceLock::new();
 
 /// Makes the tasks of this process count into `counter`.
 pub fn count_into(counter: Arc<Counter>) {
     // A process measures once. A second counter would be a mistake, and its tasks would count as lost.
     let _ = COUNTER.set(counter);
+}
+
+/// Makes the tasks of this process count into a file of a tally.
+pub fn tally_into(tally: OwnTally) {
+    // As above.
+    let _ = TALLY.set(tally);
 }
 
 /// Only counts its number. The app's settings say whether its result is stored, as in Celery.
@@ -29,6 +37,9 @@ pub async fn count(number: u64, padding: String) -> TaskResult<u64> {
     drop(padding);
     if let Some(counter) = COUNTER.get() {
         counter.record(number);
+    }
+    if let Some(tally) = TALLY.get() {
+        tally.record(number)?;
     }
     Ok(number)
 }
@@ -57,7 +68,12 @@ fn builder(address: &str, results: bool) -> AppBuilder {
     let app = App::builder("bench").autodiscover(false).register::<count>().register::<announce>().register::<stamp>();
     let app = app.broker(address).setting("task_acks_late", true);
     let app = app.setting("task_ignore_result", !results);
-    if results { app.backend(address) } else { app }
+    if results { app.backend(backend_of(address)) } else { app }
+}
+
+/// Where the results of both apps go: to the server of the messages, on RabbitMQ back to their caller.
+pub fn backend_of(address: &str) -> &str {
+    if address.starts_with("amqp") { "rpc://" } else { address }
 }
 
 /// An app on the server at `address`.
@@ -65,24 +81,35 @@ pub async fn app(address: &str, results: bool) -> Result<App, BoxError> {
     Ok(builder(address, results).build().await?)
 }
 
-/// An app for a worker with this `worker_prefetch_multiplier`: a number, `auto`, or [`UNSET`].
-pub async fn worker_app(address: &str, results: bool, multiplier: &str) -> Result<App, BoxError> {
+/// An app for a worker with these settings.
+pub async fn worker_app(address: &str, results: bool, setting: Setting<'_>) -> Result<App, BoxError> {
     let app = builder(address, results);
-    let app = match multiplier.parse::<u32>() {
+    let app = match setting.multiplier.parse::<u32>() {
         Ok(number) => app.setting("worker_prefetch_multiplier", number),
-        Err(_) if multiplier == UNSET => app,
-        Err(_) => app.setting("worker_prefetch_multiplier", multiplier),
+        Err(_) if setting.multiplier == UNSET => app,
+        Err(_) => app.setting("worker_prefetch_multiplier", setting.multiplier),
     };
-    Ok(app.build().await?)
+    let app = app.setting("worker_send_task_events", setting.events != Events::Off);
+    Ok(app.setting("task_send_sent_event", setting.events == Events::WithSent).build().await?)
 }
 
 /// Calls the task for the numbers below `count`, in batches and in order.
 pub async fn fill(app: &App, count: u64) -> Result<(), BoxError> {
-    let mut start = 0;
-    while start < count {
-        let end = (start + BATCH).min(count);
-        self::count::batch((start..end).map(|number| (number, padding()))).send_all(app).await?;
-        start = end;
+    for numbers in batches(count) {
+        self::count::batch(numbers.map(|number| (number, padding()))).send_all(app).await?;
     }
     Ok(())
+}
+
+/// Calls the task for the numbers below `count`, each with a callback that has a number of its own from `count` on.
+pub async fn fill_with_callbacks(app: &App, count: u64) -> Result<(), BoxError> {
+    for numbers in batches(count) {
+        let call = |number| self::count::s(number, padding()).link(self::count::si(count + number, padding()));
+        Batch::of(numbers.map(call)).send_all(app).await?;
+    }
+    Ok(())
+}
+
+fn batches(count: u64) -> impl Iterator<Item = std::ops::Range<u64>> {
+    (0..count).step_by(BATCH as usize).map(move |start| start..(start + BATCH).min(count))
 }

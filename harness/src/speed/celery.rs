@@ -10,7 +10,9 @@ use apium_peers::python::Python;
 use serde_json::Value;
 
 use crate::process;
-use crate::redis::kit::tally::Tally;
+use crate::speed::load::backend_of;
+use crate::speed::tally::Tally;
+use crate::speed::worker::Events;
 
 /// How long a worker may take until it executes its first task.
 pub const START: Duration = Duration::from_secs(40);
@@ -51,9 +53,25 @@ pub struct CeleryWorker {
 impl CeleryWorker {
     /// Starts a worker whose tasks have numbers below `numbers`.
     pub fn start(pool: Pool, address: &str, results: bool, numbers: u64) -> Result<Self, BoxError> {
+        Self::start_with(pool, address, results, numbers, Events::Off)
+    }
+
+    /// The same, with these events.
+    pub fn start_with(
+        pool: Pool,
+        address: &str,
+        results: bool,
+        numbers: u64,
+        events: Events,
+    ) -> Result<Self, BoxError> {
         let tally = Tally::new()?;
         let args = ["-m", "celery", "-A", "app", "worker", "-l", "ERROR", "-n", "bench@%h"];
-        let mut command = command(args.into_iter().chain(pool.args.iter().copied()), address, results);
+        let of_tasks = (events != Events::Off).then_some("-E");
+        let args = args.into_iter().chain(pool.args.iter().copied()).chain(of_tasks);
+        let mut command = command(args, address, results);
+        if events == Events::WithSent {
+            command.env("BENCH_SENT_EVENTS", "1");
+        }
         command.env("BENCH_TALLY", tally.folder()).env("BENCH_NUMBERS", numbers.to_string());
         Ok(Self { process: Guarded::start(&command, None)?, tally })
     }
@@ -85,7 +103,17 @@ impl CeleryWorker {
 
 /// Runs a caller to its end and returns what it printed.
 pub fn call(measure: &str, calls: u64, address: &str, results: bool) -> Result<Value, BoxError> {
-    let command = command(["client.py", measure, &calls.to_string()], address, results);
+    printed(command(["client.py", measure, &calls.to_string()], address, results))
+}
+
+/// The same on RabbitMQ, with calls that wait until the server has confirmed their message.
+pub fn call_confirmed(measure: &str, calls: u64, address: &str, results: bool) -> Result<Value, BoxError> {
+    let mut command = command(["client.py", measure, &calls.to_string()], address, results);
+    command.env("BENCH_CONFIRMS", "1");
+    printed(command)
+}
+
+fn printed(command: Command) -> Result<Value, BoxError> {
     let mut caller = Guarded::start(&command, None)?;
     let status = caller.wait(CALLER);
     let output = caller.log().text();
@@ -98,7 +126,7 @@ pub fn call(measure: &str, calls: u64, address: &str, results: bool) -> Result<V
 fn command<'a>(args: impl IntoIterator<Item = &'a str>, address: &str, results: bool) -> Command {
     let mut env = vec![("BENCH_BROKER", address)];
     if results {
-        env.push(("BENCH_BACKEND", address));
+        env.push(("BENCH_BACKEND", backend_of(address)));
     }
     let mut command = Python::find().command(args, &env);
     command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("celery"));

@@ -1,0 +1,141 @@
+//! Workers with child processes: this program, started again. Its children run tasks in Rust, or those of a Celery app.
+
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
+
+use apium::prelude::*;
+use apium_peers::guarded::Guarded;
+use apium_peers::python::Python;
+
+use crate::faults::kit::run_log::log_to;
+use crate::faults::kit::tasks::sleep_then_record;
+use crate::speed::load;
+use crate::speed::tally::OwnTally;
+use crate::{process, report};
+
+/// How long a worker may take until it is ready.
+const START: Duration = Duration::from_secs(60);
+
+/// What a worker's children run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bodies {
+    /// Tasks in Rust.
+    Rust,
+    /// The same tasks of a Celery app, in Python.
+    Python,
+}
+
+impl Bodies {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Rust, Self::Python];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rust => "Rust",
+            Self::Python => "Python",
+        }
+    }
+}
+
+/// A running worker.
+#[derive(Debug)]
+pub struct ProcessWorker(Guarded);
+
+/// Runs the worker that this process is to be, if it is to be one. Otherwise runs `measure`.
+pub fn worker_or<F>(measure: impl FnOnce(Vec<String>) -> F) -> ExitCode
+where
+    F: Future<Output = Result<bool, BoxError>>,
+{
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if args.first().is_some_and(|first| first == "worker") {
+        return apium::cli::main(app);
+    }
+    let runtime = tokio::runtime::Runtime::new().map_err(BoxError::from);
+    match runtime.and_then(|runtime| runtime.block_on(measure(args))) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            report::line(&format!("could not {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The app of a worker, and of its children.
+async fn app(settings: Settings) -> Result<App, BoxError> {
+    let variable = |name: &str| std::env::var_os(name);
+    if let Some(log) = variable("FAULTS_LOG") {
+        log_to(Path::new(&log))?;
+    }
+    if let (Some(folder), Ok(numbers)) = (variable("BENCH_TALLY"), std::env::var("BENCH_NUMBERS")) {
+        load::tally_into(OwnTally::open(Path::new(&folder), numbers.parse()?)?);
+    }
+    let app = App::builder("processes").config(settings).autodiscover(false);
+    let app = match variable("IN_PYTHON") {
+        Some(_) => app,
+        None => app.register::<sleep_then_record>().register::<load::count>(),
+    };
+    Ok(app.build().await?)
+}
+
+/// A worker of these bodies that is not started: of the Celery app `celery` in `folder`, or of the tasks in Rust.
+pub fn command(bodies: Bodies, (folder, celery): (&Path, &str), url: &str, args: &[&str]) -> Result<Command, BoxError> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["worker", "-l", "warning"]).args(args).current_dir(folder);
+    command.env("APIUM_BROKER_URL", url).env("APIUM_WORKER_LEASE", "1").env("APIUM_WORKER_MAX_CRASHES", "0");
+    // What the Celery apps of the tests read.
+    command.env("BROKER_URL", url).env("RESULT_BACKEND", url).env("BENCH_BROKER", url);
+    match bodies {
+        Bodies::Rust => {
+            command.args(["-P", "processes"]);
+        }
+        Bodies::Python => {
+            command.args(["-A", celery, "--python"]).arg(Python::find().program()).env("IN_PYTHON", "1");
+        }
+    }
+    Ok(command)
+}
+
+impl ProcessWorker {
+    /// Starts it, and waits until it is ready.
+    pub async fn start(mut command: Command, folder: &Path) -> Result<Self, BoxError> {
+        let ready = folder.join(format!("ready-{}", uuid::Uuid::new_v4()));
+        command.env("APIUM_WORKER_READY_FILE", &ready);
+        let mut worker = Self(Guarded::start(&command, None)?);
+        let started = Instant::now();
+        while !ready.exists() {
+            if started.elapsed() > START || worker.0.status().is_some() {
+                return Err(format!("start a worker; it printed:\n{}", worker.0.log().text()).into());
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Ok(worker)
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.0.pid()
+    }
+
+    /// Its children.
+    pub fn children(&self) -> Result<Vec<u32>, BoxError> {
+        Ok(process::tree(self.pid())?.into_iter().filter(|pid| *pid != self.pid()).collect())
+    }
+
+    /// Kills it as `kill -9` does. Its children end by themselves.
+    pub fn kill(&mut self) {
+        self.0.signal("KILL");
+        self.0.wait(Duration::from_secs(10));
+    }
+
+    /// Stops it warm.
+    pub fn stop(mut self) -> Result<(), BoxError> {
+        self.0.signal("TERM");
+        match self.0.wait(Duration::from_secs(30)) {
+            Some(status) if status.success() => Ok(()),
+            ended => Err(format!("stop a worker: {ended:?}; it printed:\n{}", self.0.log().text()).into()),
+        }
+    }
+}
