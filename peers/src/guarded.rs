@@ -134,6 +134,14 @@ impl Drop for Guarded {
     }
 }
 
+/// Whether a process runs. One that has ended does not, though it stands in `/proc` until somebody has waited for it,
+/// which in some containers nobody does for orphans.
+pub fn runs(pid: u32) -> bool {
+    let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name in brackets may contain anything.
+    state.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+}
+
 /// Runs `kill -s NAME -- TARGET` in a shell, because there may be no program `kill`.
 fn send(name: &str, target: &str) {
     let sent = Command::new("sh").args(["-c", r#"kill -s "$1" -- "$2""#, "kill", name, target]).output();
@@ -181,21 +189,15 @@ mod tests {
         command.args(["-c", "tail -f /dev/null & echo $!; wait"]);
         let program = Guarded::start(&command, Some(&directory)).unwrap();
         program.log().wait_for(&["\n"], LIMIT);
-        let child = program.log().text().trim().to_owned();
-        assert!(alive(&child));
+        let child: u32 = program.log().text().trim().parse().unwrap();
+        assert!(runs(child));
         drop(program);
         assert!(!directory.exists());
         // It has closed its files and is about to end.
         let until = Instant::now() + LIMIT;
-        while alive(&child) {
+        while runs(child) {
             assert!(Instant::now() < until, "{child} lives");
             std::thread::yield_now();
         }
-    }
-
-    fn alive(pid: &str) -> bool {
-        // A zombie has ended.
-        let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        state.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
     }
 }

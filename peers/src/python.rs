@@ -12,7 +12,7 @@ use crate::target;
 pub const PROGRAM: &str = "APIUM_PYTHON";
 
 /// How long a script may run.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(300);
 
 /// An interpreter that can import Celery.
 #[derive(Debug, Clone)]
@@ -72,7 +72,7 @@ impl Python {
         command
     }
 
-    /// Runs Python with these arguments (`["script.py", "x"]`, `["-c", "print(1)"]`) to its end, for two minutes at
+    /// Runs Python with these arguments (`["script.py", "x"]`, `["-c", "print(1)"]`) to its end, for five minutes at
     /// most.
     #[track_caller]
     pub fn run<'a>(&self, args: impl IntoIterator<Item = &'a str>, env: &[(&str, &str)]) -> ScriptOutput {

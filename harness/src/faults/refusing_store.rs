@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use apium::prelude::*;
 use apium_peers::celery::CeleryWorker;
+use apium_peers::guarded::runs;
 
 use crate::faults::kit::celery;
 use crate::faults::kit::refusal::{LARGEST, REFUSALS, Refusal, RefusingServer};
@@ -171,7 +172,7 @@ async fn celery_refused() -> Result<Outcome, BoxError> {
             None => drop(text::s(0, MILLIS, 2 * LARGEST).task_id(id(0)).send(&app).await?),
         }
         tokio::time::sleep(Duration::from_secs(2)).await;
-        let ended = !Path::new(&format!("/proc/{}", worker.pid())).exists();
+        let ended = !runs(worker.pid());
         let again = ended.then(|| start_celery(&server, log.path()));
         wait_until(PATIENCE, async || all_succeeded(&app, numbers.clone()).await).await?;
         drop((worker, again));

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use apium::prelude::*;
+use apium_peers::guarded::runs;
 use apium_peers::python::programs;
 use apium_peers::redis_server::RedisServer;
 
@@ -63,9 +64,9 @@ async fn killed(bodies: Bodies, kills: usize) -> Result<Outcome, BoxError> {
     }
     last.stop()?;
     app.close().await?;
-    let runs = log.by_number()?;
-    let lost = published.iter().filter(|number| !runs.contains_key(number)).count();
-    let repeated: usize = runs.values().map(|runs| runs.len() - 1).sum();
+    let by_number = log.by_number()?;
+    let lost = published.iter().filter(|number| !by_number.contains_key(number)).count();
+    let repeated: usize = by_number.values().map(|of_one| of_one.len() - 1).sum();
     let text = format!(
         "{}: {kills} kills of whole workers: {} published, {lost} lost, {repeated} repeated, {orphans} children outlived \
          their worker",
@@ -78,7 +79,7 @@ async fn killed(bodies: Bodies, kills: usize) -> Result<Outcome, BoxError> {
 /// How many of these processes go on.
 async fn orphaned(children: &[u32]) -> usize {
     let started = Instant::now();
-    let left = || children.iter().filter(|pid| std::path::Path::new(&format!("/proc/{pid}")).exists()).count();
+    let left = || children.iter().filter(|pid| runs(**pid)).count();
     while left() > 0 && started.elapsed() < ORPHANED {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }

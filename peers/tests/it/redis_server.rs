@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use apium_peers::guarded::runs;
 use apium_peers::port;
 use apium_peers::redis::{Commands, cmd};
 use apium_peers::redis_server::{RedisServer, fresh_database};
@@ -26,7 +27,7 @@ fn a_server_restarts_empty_on_its_port() {
     let (port, pid, database) = (server.port(), server.pid(), server.fresh_database());
     let () = database.connection().set("key", 1).unwrap();
     server.kill();
-    assert!(!alive(pid));
+    assert!(!runs(pid));
     server.restart();
     assert_eq!(server.port(), port);
     assert!(server.directory().is_dir());
@@ -100,17 +101,11 @@ fn a_server_does_not_outlive_the_process_that_started_it() {
         let mut lines = BufReader::new(holder.stdout.take().unwrap()).lines();
         let pid: u32 = lines.next().unwrap().unwrap().parse().unwrap();
         let directory = lines.next().unwrap().unwrap();
-        assert!(alive(pid) && Path::new(&directory).is_dir());
+        assert!(runs(pid) && Path::new(&directory).is_dir());
 
         let number = holder.id().to_string();
         assert!(Command::new("kill").args(["-s", signal, &number]).status().unwrap().success());
         holder.wait().unwrap();
-        wait_until(|| !alive(pid) && !Path::new(&directory).exists(), &format!("the end of {pid} after {signal}"));
+        wait_until(|| !runs(pid) && !Path::new(&directory).exists(), &format!("the end of {pid} after {signal}"));
     }
-}
-
-/// Whether a process runs. A zombie does not.
-fn alive(pid: u32) -> bool {
-    let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    state.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }
