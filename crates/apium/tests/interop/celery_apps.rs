@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use apium::canvas::{Node, send};
+use apium_peers::guarded::Guarded;
 use apium_peers::log::Seen;
 use apium_peers::python::{Python, programs, run_python};
 use apium_peers::rabbitmq_server::fresh_vhost;
@@ -122,4 +123,35 @@ async fn workers_take_each_others_places_and_each_task_runs_once() {
     for name in ["before@peer", "ours@peer", "after@peer"] {
         assert!(began.values().flatten().any(|worker| worker == name), "{name} did nothing");
     }
+}
+
+/// A Django project as Celery's guide sets it up, with its results in its own database. What the tables of
+/// django-celery-results have is the same, whoever runs the tasks.
+#[test]
+fn a_django_project_has_the_same_results_with_either_worker() {
+    let (folder, database) = (tempfile::tempdir().unwrap(), fresh_database());
+    let program = programs().join("django_project.py");
+    let project = |args: &[&str]| {
+        let mut command = Python::find().command([], &[]);
+        let output = command.arg(&program).args(args).current_dir(folder.path()).output().unwrap();
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    project(&["make", folder.path().to_str().unwrap(), &database.url]);
+    let mut ours = Command::new(env!("CARGO_BIN_EXE_apium"));
+    ours.args(["worker", "-A", "shop", "--python"]).arg(Python::find().program());
+    let theirs = Python::find().command(["-m", "celery", "-A", "shop", "worker"], &[]);
+    let [theirs, ours] = [theirs, ours].map(|mut command| {
+        project(&["flush"]);
+        command.args(["-c", "2", "-n", "one@shop"]).current_dir(folder.path());
+        let mut worker = Worker::Rust(Guarded::start(&command, None).unwrap());
+        let rows: Value = serde_json::from_str(&project(&["call"])).unwrap();
+        worker.stop();
+        rows
+    });
+    assert_eq!(ours, theirs);
+    let statuses =
+        |status: &str| ours["tasks"].as_object().unwrap().values().filter(|row| row["status"] == status).count();
+    assert_eq!((statuses("SUCCESS"), statuses("FAILURE"), statuses("PAYING")), (14, 2, 0), "{ours:#}");
+    assert_eq!(ours["tasks"]["paid"]["result"], "[7, true]");
 }
