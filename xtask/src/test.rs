@@ -4,13 +4,21 @@
 //! `cargo test --workspace` builds and runs unit tests, integration tests and doc tests. It also builds the examples,
 //! which the tests find in the target directory. The rules of `cargo xtask tidy` and the check of the generated pages
 //! are tests of this crate, so they are counted, too.
+//!
+//! Most tests wait for servers, workers and clocks rather than compute. So there are two at once for each processor,
+//! unless `RUST_TEST_THREADS` says otherwise.
 
+use std::num::NonZero;
 use std::process::Command;
+use std::thread::available_parallelism;
 use std::time::Instant;
 
 use crate::commands::Answer;
 use crate::libtest::Total;
 use crate::{output, peers, process};
+
+/// How many tests of a binary run at once.
+const THREADS: &str = "RUST_TEST_THREADS";
 
 /// Runs the tests. `args` are passed to `cargo test`, so a name filters and `-p` chooses a crate.
 pub(crate) fn run(args: &[String]) -> Answer {
@@ -26,8 +34,11 @@ pub(crate) fn run(args: &[String]) -> Answer {
 }
 
 /// Runs a `cargo test`, prints its output, and then the total.
-pub(crate) fn counted(command: Command, started: Instant) -> Answer {
+pub(crate) fn counted(mut command: Command, started: Instant) -> Answer {
     let mut total = Total::default();
+    if std::env::var_os(THREADS).is_none() {
+        command.env(THREADS, (2 * available_parallelism().map_or(1, NonZero::get)).to_string());
+    }
     let passed = process::stream(command, &mut |line| {
         output::line(line);
         total.read(line);
