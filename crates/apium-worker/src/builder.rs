@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use apium_app::app::app::App;
 use apium_app::config::prefetch::PrefetchMultiplier;
-use apium_app::error::Result;
+use apium_app::error::{Error, ErrorKind, Result};
 use apium_app::task::registered::RegisteredTask;
 use serde::Serialize;
 
 use crate::backends::Backends;
+use crate::control::autoscaler::SlotRange;
 use crate::control::call::ControlCall;
 use crate::control::own_commands::{OwnCommand, OwnControlCommands};
 use crate::control::start::ControlOptions;
@@ -49,6 +50,7 @@ impl AppWorker for App {
             app: self.clone(),
             queues: None,
             concurrency: None,
+            autoscale: None,
             multiplier: None,
             hostname: None,
             pool: None,
@@ -74,6 +76,7 @@ pub struct WorkerBuilder {
     app: App,
     queues: Option<Vec<String>>,
     concurrency: Option<usize>,
+    autoscale: Option<(usize, usize)>,
     multiplier: Option<PrefetchMultiplier>,
     hostname: Option<String>,
     pool: Option<PoolKind>,
@@ -102,6 +105,15 @@ impl WorkerBuilder {
     /// processors; for an app whose tasks are all `async fn` it is 64 at least.
     pub fn concurrency(mut self, slots: usize) -> Self {
         self.concurrency = Some(slots.max(1));
+        self
+    }
+
+    /// Lets the worker change itself how many tasks run at once, between these bounds (Celery: `--autoscale MAX,MIN`).
+    /// It starts with the least number. While all slots are busy, their number doubles each second, and what waits in
+    /// the worker gets slots at once; slots that were not needed for 30 s end. `min` counts as 1 at least, and
+    /// [`concurrency`](Self::concurrency) has no effect.
+    pub fn autoscale(mut self, max: usize, min: usize) -> Self {
+        self.autoscale = Some((max, min));
         self
     }
 
@@ -256,13 +268,15 @@ impl WorkerBuilder {
     ///
     /// # Errors
     /// A task needs state that the app does not have, or has a soft limit that it cannot see; the pool or a queue does
-    /// not exist; two control commands have one name; the broker refuses; the ready file cannot be written; or the
-    /// address for probes cannot be listened on.
+    /// not exist; the pool cannot be scaled, or not within the bounds; two control commands have one name; the broker
+    /// refuses; the ready file cannot be written; or the address for probes cannot be listened on.
     pub async fn start(self) -> Result<WorkerHandle> {
         let config = self.app.config().clone();
         let pool = self.pool.map_or_else(|| config.worker_pool.parse(), Ok)?;
         let default_slots = || pool.default_slots(self.app.registry());
+        let autoscale = self.autoscale.map(|(max, min)| SlotRange::new(max, min)).transpose();
         let options = WorkerOptions {
+            autoscale: autoscale.map_err(|text| Error::new(ErrorKind::Config, format!("scale the worker: {text}")))?,
             node: node_name::expand(self.hostname.as_deref().unwrap_or("celery@%h"), &node_name::host()).into(),
             queues: self.queues.unwrap_or_else(|| config.queue_names()),
             pool,

@@ -22,6 +22,7 @@ use tokio::sync::watch;
 use crate::backends::Backends;
 use crate::consume::Consume;
 use crate::control;
+use crate::control::autoscaler::{Autoscaler, SlotRange};
 use crate::control::commands::dispatch::check_names;
 use crate::control::consumed_queues::ConsumedQueues;
 use crate::control::start::{ControlOptions, StartOptions};
@@ -96,6 +97,8 @@ pub(crate) struct WorkerOptions {
     /// The program of foreign tasks.
     pub(crate) foreign_program: Option<ChildProgram>,
     pub(crate) concurrency: usize,
+    /// Where the worker changes the number of its slots itself, within this range.
+    pub(crate) autoscale: Option<SlotRange>,
     pub(crate) multiplier: PrefetchMultiplier,
     /// Layers around every run of this worker, inside those of the app.
     pub(crate) layers: Vec<Arc<dyn WorkLayer>>,
@@ -113,6 +116,29 @@ pub(crate) struct WorkerOptions {
     pub(crate) buckets: HashMap<Arc<str>, Bucket>,
 }
 
+impl WorkerOptions {
+    /// How many slots it starts with.
+    fn slots(&self) -> Result<usize> {
+        match (self.autoscale, self.pool) {
+            (Some(_), PoolKind::Solo) => {
+                let text = "start the worker with autoscaling: the pool solo has one slot";
+                Err(Error::new(ErrorKind::Config, text))
+            }
+            (Some(range), _) => Ok(range.start()),
+            (None, PoolKind::Solo) => Ok(1),
+            (None, _) => Ok(self.concurrency.max(1)),
+        }
+    }
+
+    /// What a worker with so many slots consumes.
+    fn consume_spec(&self, slots: usize, lease: Duration) -> ConsumeSpec {
+        let mut spec = ConsumeSpec::new(self.queues.clone(), self.node.to_string());
+        spec.prefetch = slots.saturating_mul(self.multiplier.fixed().unwrap_or(1) as usize);
+        spec.lease = lease;
+        spec
+    }
+}
+
 /// Checks the tasks, connects to the broker and starts the services. While the broker cannot be reached, it tries
 /// again.
 ///
@@ -121,13 +147,11 @@ pub(crate) struct WorkerOptions {
 /// exist; a broker that refuses; probes that cannot be started.
 pub(crate) async fn launch(mut app: AppResources, mut options: WorkerOptions) -> Result<RunningWorker> {
     check_tasks(&app.registry, &app.states)?;
-    let slots = if options.pool == PoolKind::Solo { 1 } else { options.concurrency.max(1) };
+    let slots = options.slots()?;
     check_names(&options.control.own)?;
     let queues = ConsumedQueues::new(queues_to_consume(&app.publisher, &options.queues)?);
     let config = app.publisher.config().clone();
-    let mut spec = ConsumeSpec::new(options.queues.clone(), options.node.to_string());
-    spec.prefetch = slots.saturating_mul(options.multiplier.fixed().unwrap_or(1) as usize);
-    spec.lease = config.worker_lease;
+    let spec = options.consume_spec(slots, config.worker_lease);
     let max_crashes = max_crashes(&app.publisher);
     let (broker, clock) = (app.publisher.broker().clone(), app.publisher.clock().clone());
     let observer = observer(&mut app, &options)?;
@@ -151,9 +175,8 @@ pub(crate) async fn launch(mut app: AppResources, mut options: WorkerOptions) ->
     let beside = PoolSlot::unwatched(runs.beside().clone());
     let (registry, publisher) = (app.registry.clone(), app.publisher.clone());
     let errbacks = ErrbackRunner::new(executor.clone(), registry, publisher, app.states.clone(), beside);
-    let observed_by = Some(observer.clone());
-    let completer =
-        Completer::new(broker.clone(), app.backends.clone(), Some(errbacks.clone()), faults.clone(), observed_by);
+    let (errbacks_of, observed_by) = (Some(errbacks.clone()), Some(observer.clone()));
+    let completer = Completer::new(broker.clone(), app.backends.clone(), errbacks_of, faults.clone(), observed_by);
     let results = app.backends.app().map(|backend| backend.address().clone());
     let standstill = app.states.get::<Standstill>().cloned();
     let process = Arc::new(build_pipeline(
@@ -181,9 +204,14 @@ pub(crate) async fn launch(mut app: AppResources, mut options: WorkerOptions) ->
         Error::new(ErrorKind::Config, context).with_source(error)
     })?;
     let switch = StopSwitch::new();
-    let (pool, multiplier) = (options.pool, options.multiplier);
-    let started =
-        StartOptions { node: options.node.clone(), pool, multiplier, control: std::mem::take(&mut options.control) };
+    let autoscaler = options.autoscale.map(|range| Arc::new(Autoscaler::new(range, &process, &queues)));
+    let started = StartOptions {
+        node: options.node.clone(),
+        pool: options.pool,
+        autoscaler: autoscaler.clone(),
+        multiplier: options.multiplier,
+        control: std::mem::take(&mut options.control),
+    };
     let (control, records) = control::start::start(&process, &queues, started, switch.clone()).await;
     announce(&process, &options, slots);
     observer.worker_ready();
@@ -196,12 +224,8 @@ pub(crate) async fn launch(mut app: AppResources, mut options: WorkerOptions) ->
         slots: Slots::start(&process, timers),
         completer: completer.start(),
         errbacks: errbacks.start(),
-        timer: Service::start("timer", move |mut stopping| async move {
-            tokio::select! {
-                () = run_queue.run_timer() => {}
-                () = stopping.wait() => {}
-            }
-        }),
+        timer: timer(run_queue),
+        autoscaler: Autoscaler::start(autoscaler),
         duplicate_node: Service::start("duplicate-node", move |_| {
             duplicate_node::warn_of_duplicates(broker, node, clock, config.worker_lease)
         }),
@@ -269,6 +293,16 @@ async fn with_processes(
         services.push(service);
     }
     Ok((pools, services))
+}
+
+/// Promotes runs that wait for a time when they are due.
+fn timer(run_queue: Arc<RunQueue>) -> Service {
+    Service::start("timer", move |mut stopping| async move {
+        tokio::select! {
+            () = run_queue.run_timer() => {}
+            () = stopping.wait() => {}
+        }
+    })
 }
 
 /// How often a message may kill its worker, where the broker counts that.

@@ -46,6 +46,8 @@ pub(crate) struct RunningWorker {
     pub(crate) errbacks: Service,
     /// Promotes delayed and rate-limited runs when they are due.
     pub(crate) timer: Service,
+    /// Changes the number of slots, in a worker that scales itself.
+    pub(crate) autoscaler: Service,
     /// Looks for other workers of the same name.
     pub(crate) duplicate_node: Service,
     pub(crate) consume: Service,
@@ -126,6 +128,7 @@ impl RunningWorker {
                 }
                 ended = self.errbacks.until_ended() => ended,
                 ended = self.timer.until_ended() => ended,
+                ended = self.autoscaler.until_ended() => ended,
                 ended = self.consume.until_ended() => ended,
                 ended = self.duplicate_node.until_ended() => ended,
                 ended = self.control.until_ended() => ended,
@@ -248,6 +251,7 @@ impl RunningWorker {
             futures_util::future::join_all(stopped).await;
         }
         self.timer.stop(None).await;
+        self.autoscaler.stop(None).await;
         self.duplicate_node.stop(Some(Duration::ZERO)).await;
         let patience = if how == StopKind::Now { Duration::ZERO } else { CONTROL_TIMEOUT };
         self.control.stop(Some(patience)).await;

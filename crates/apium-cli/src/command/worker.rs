@@ -30,6 +30,9 @@ pub(crate) struct Args {
     /// How many tasks run at a time, or `auto` [default: the number of processors; 64 at least if all tasks are async]
     #[arg(short, long, value_name = "N", allow_negative_numbers = true)]
     concurrency: Option<String>,
+    /// Change how many tasks run at a time by what there is to do, between MIN (or 1) and MAX; -c has no effect then
+    #[arg(long, value_name = "MAX[,MIN]", value_parser = bounds)]
+    autoscale: Option<(usize, usize)>,
     /// Only these queues, with commas between [default: every queue of the settings]
     #[arg(short = 'Q', long, value_name = "QUEUES", value_delimiter = ',', value_parser = text_arg::queue)]
     queues: Vec<String>,
@@ -145,6 +148,9 @@ pub(crate) async fn run(session: &Session, args: Args, python: Option<ChildProgr
     if let Some(pool) = args.pool {
         worker = worker.pool(pool);
     }
+    if let Some((max, min)) = args.autoscale {
+        worker = worker.autoscale(max, min);
+    }
     if args.task_events {
         worker = worker.task_events(true);
     }
@@ -162,6 +168,13 @@ pub(crate) async fn run(session: &Session, args: Args, python: Option<ChildProgr
     }
     let report = worker.run().await?;
     Ok(ExitCode::from(report.exit_code()))
+}
+
+/// `MAX,MIN`, or `MAX` alone.
+fn bounds(given: &str) -> std::result::Result<(usize, usize), String> {
+    let (max, min) = given.split_once(',').unwrap_or((given, "1"));
+    let read = |number: &str| number.trim().parse().map_err(|_| "give one or two whole numbers, as 10,2".to_owned());
+    Ok((read(max)?, read(min)?))
 }
 
 /// `-Q`, or the queues of the settings without those of `-X`, each of which must be there.

@@ -8,6 +8,7 @@ use apium_app::observe::lamport_clock::LamportClock;
 use apium_protocol::json::text::Json;
 use futures_util::future::BoxFuture;
 
+use crate::control::autoscaler::Autoscaler;
 use crate::control::consumed_queues::ConsumedQueues;
 use crate::control::own_commands::OwnControlCommands;
 use crate::control::shared_records::SharedRecords;
@@ -27,6 +28,8 @@ pub(crate) struct Controlled {
     pub(crate) events: EventsSwitch,
     pub(crate) own: OwnControlCommands,
     pub(crate) pool: PoolKind,
+    /// Only in a worker that scales itself.
+    pub(crate) autoscaler: Option<Arc<Autoscaler>>,
     pub(crate) multiplier: PrefetchMultiplier,
     pub(crate) began: Instant,
 }

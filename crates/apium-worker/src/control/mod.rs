@@ -1,6 +1,7 @@
 //! Remote control: a worker hears the requests that everybody broadcasts, does what they ask, and replies. Beside that
 //! it keeps to what all workers share: revokes and paused queues.
 
+pub(crate) mod autoscaler;
 pub mod call;
 pub(crate) mod commands;
 pub(crate) mod consumed_queues;

@@ -7,6 +7,7 @@ use apium_app::config::prefetch::PrefetchMultiplier;
 use apium_protocol::error::with_causes;
 use apium_protocol::message::control::ControlNames;
 
+use crate::control::autoscaler::Autoscaler;
 use crate::control::consumed_queues::ConsumedQueues;
 use crate::control::controlled::Controlled;
 use crate::control::own_commands::OwnControlCommands;
@@ -34,6 +35,7 @@ pub(crate) struct ControlOptions {
 pub(crate) struct StartOptions {
     pub(crate) node: Arc<str>,
     pub(crate) pool: PoolKind,
+    pub(crate) autoscaler: Option<Arc<Autoscaler>>,
     pub(crate) multiplier: PrefetchMultiplier,
     pub(crate) control: ControlOptions,
 }
@@ -47,7 +49,7 @@ pub(crate) async fn start(
     options: StartOptions,
     stop: StopSwitch,
 ) -> (Service, Service) {
-    let StartOptions { node, pool, multiplier, control } = options;
+    let StartOptions { node, pool, autoscaler, multiplier, control } = options;
     let publisher = &process.settler.publisher;
     let (config, broker) = (publisher.config().clone(), publisher.broker().clone());
     let records = Arc::new(SharedRecords {
@@ -74,6 +76,7 @@ pub(crate) async fn start(
         events: process.observer.events_switch(),
         own: control.own,
         pool,
+        autoscaler,
         multiplier,
         began: Instant::now(),
     });

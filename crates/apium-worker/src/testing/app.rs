@@ -157,6 +157,7 @@ impl TestApp {
             child_program: None,
             foreign_program: None,
             concurrency: self.concurrency,
+            autoscale: None,
             multiplier: PrefetchMultiplier::Fixed(4),
             layers: Vec::new(),
             soft_stop: Duration::ZERO,

@@ -4,14 +4,12 @@ use std::sync::Arc;
 
 use apium_protocol::message::control::ControlRequest;
 
+use crate::control::autoscaler::{MOST, resize};
 use crate::control::commands::arguments::GivenArguments;
 use crate::control::controlled::{Answer, Controlled};
 use crate::control::python_error::{PythonError, error_reply, ok_reply};
 use crate::pool::kind::PoolKind;
 use crate::pool::process::children::Children;
-
-/// The most slots that a pool grows to.
-const MOST: usize = 65_536;
 
 pub(crate) fn grow(
     controlled: &Arc<Controlled>,
@@ -20,11 +18,14 @@ pub(crate) fn grow(
 ) -> Result<Answer, PythonError> {
     let more = arguments.count("n", 1)?;
     check_kind(controlled, "grow")?;
+    if let Some(refusal) = refused_by_autoscaler(controlled, "pool_grow") {
+        return Ok(refusal);
+    }
     let runs = &controlled.process.runs;
     if runs.wanted_slots().saturating_add(more) > MOST {
         return Ok(Answer::Reply(error_reply(&format!("the pool grows to {MOST} slots at most"))));
     }
-    resize(controlled, |slots| slots + more);
+    resize(&controlled.process, &controlled.queues, |slots| slots + more);
     Ok(Answer::Reply(ok_reply("pool will grow")))
 }
 
@@ -35,20 +36,16 @@ pub(crate) fn shrink(
 ) -> Result<Answer, PythonError> {
     let fewer = arguments.count("n", 1)?;
     check_kind(controlled, "shrink")?;
+    if let Some(refusal) = refused_by_autoscaler(controlled, "pool_shrink") {
+        return Ok(refusal);
+    }
     let slots = controlled.process.runs.wanted_slots();
     if fewer >= slots {
         let text = format!("the pool has {slots} slots and keeps one at least; use cancel_consumer or shutdown");
         return Ok(Answer::Reply(error_reply(&text)));
     }
-    resize(controlled, |slots| slots.saturating_sub(fewer));
+    resize(&controlled.process, &controlled.queues, |slots| slots.saturating_sub(fewer));
     Ok(Answer::Reply(ok_reply("pool will shrink")))
-}
-
-fn resize(controlled: &Controlled, change: impl FnOnce(usize) -> usize) {
-    let slots = controlled.process.runs.resize(change);
-    // The prefetch follows.
-    controlled.queues.wake();
-    tracing::info!(slots, "the pool has {slots} slots now");
 }
 
 fn check_kind(controlled: &Controlled, method: &str) -> Result<(), PythonError> {
@@ -58,6 +55,13 @@ fn check_kind(controlled: &Controlled, method: &str) -> Result<(), PythonError> 
         }
         _ => Ok(()),
     }
+}
+
+/// A worker that scales itself does not do what would be undone.
+fn refused_by_autoscaler(controlled: &Controlled, method: &str) -> Option<Answer> {
+    controlled.autoscaler.as_ref()?;
+    let text = format!("{method} is not supported with autoscale. Adjust autoscale range instead.");
+    Some(Answer::Reply(error_reply(&text)))
 }
 
 pub(crate) fn restart(
@@ -75,9 +79,16 @@ pub(crate) fn restart(
 }
 
 pub(crate) fn autoscale(
-    _: &Arc<Controlled>,
-    _: &GivenArguments<'_>,
+    controlled: &Arc<Controlled>,
+    arguments: &GivenArguments<'_>,
     _: &ControlRequest,
 ) -> Result<Answer, PythonError> {
-    Err(PythonError::value_error("Autoscale not enabled"))
+    let Some(autoscaler) = &controlled.autoscaler else {
+        return Err(PythonError::value_error("Autoscale not enabled"));
+    };
+    let given = |name| arguments.get(name).map(|_| arguments.count(name, 0)).transpose();
+    Ok(Answer::Reply(match autoscaler.set_range(given("max")?, given("min")?) {
+        Ok(range) => ok_reply(&format!("autoscale now {}", range.text())),
+        Err(text) => error_reply(&text),
+    }))
 }

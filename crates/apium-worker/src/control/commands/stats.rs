@@ -7,6 +7,7 @@ use std::time::Duration;
 use apium_transport::address::Address;
 use serde::Serialize;
 
+use crate::control::autoscaler::AutoscalerStats;
 use crate::control::commands::process_facts::ResourceUsage;
 use crate::control::controlled::Controlled;
 
@@ -20,6 +21,8 @@ pub(crate) struct Stats {
     /// Seconds.
     uptime: u64,
     pool: PoolStats,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    autoscaler: Option<AutoscalerStats>,
     broker: BrokerStats,
     prefetch_count: usize,
     rusage: Rusage,
@@ -120,6 +123,7 @@ impl Stats {
                     inqueues: InQueues { total: slots, active: process.runs.active().len() },
                 },
             },
+            autoscaler: controlled.autoscaler.as_ref().map(|autoscaler| autoscaler.stats()),
             broker: BrokerStats::of(controlled.records.broker().address(), config.broker_connection_timeout),
             prefetch_count,
             rusage: ResourceUsage::of_this_process().map_or(Rusage::Unknown("N/A"), Rusage::Counted),

@@ -1,5 +1,7 @@
 //! A pool that grows and shrinks while it works.
 
+use std::time::Duration;
+
 use apium_app::app::app::App;
 use apium_worker::builder::AppWorker as _;
 use apium_worker::pool::kind::PoolKind;
@@ -8,6 +10,7 @@ use apium_worker::testing::builder::AppTest as _;
 use serde_json::json as j;
 
 use crate::control::caller::call;
+use crate::control::vectors::{reply, vector};
 use crate::rig::{Gate, json, send, until, until_counts, until_state};
 use crate::task;
 
@@ -88,4 +91,54 @@ async fn a_pool_keeps_one_slot_and_idle_slots_end_at_once() {
     let refused = call(&app, "pool_grow", j!({"n": 1})).await;
     assert_eq!(refused, j!({"error": "AttributeError(\"'TaskPool' object has no attribute 'grow'\")"}));
     solo.stop().await;
+}
+
+#[tokio::test]
+async fn a_worker_that_scales_itself_has_as_many_slots_as_there_is_work_for() {
+    let gate = Gate::new();
+    let app = app(&gate).await;
+    let worker = app.worker().hostname("w1@wirespec").autoscale(3, 1).start().await.unwrap();
+    let stats = async || call(&app, "stats", j!({})).await["autoscaler"].clone();
+    assert_eq!(stats().await, j!({"max": 3, "min": 1, "current": 1, "qty": 0}));
+    for n in 0..6 {
+        send(&app, "late", &format!("t{n}")).await;
+    }
+    gate.begun(1).await;
+    let until_slots = async |slots: usize| {
+        until("the slots are as many", async || {
+            app.clock().advance(Duration::from_secs(1));
+            stats().await["current"] == slots
+        })
+        .await;
+    };
+    until_slots(3).await;
+    gate.begun(2).await;
+    // Celery's replies.
+    let both = [("pool_grow_autoscale", "pool_grow"), ("pool_grow_autoscale", "pool_shrink")];
+    for (name, command) in both {
+        let (_, theirs) = vector(name);
+        let theirs = theirs.unwrap().to_string().replace("pool_grow", command);
+        assert_eq!(call(&app, command, j!({"n": 1})).await.to_string(), theirs);
+    }
+    let (request, theirs) = vector("autoscale");
+    assert_eq!(reply(&app, &request).await, theirs.unwrap());
+    assert_eq!(stats().await, j!({"max": 4, "min": 2, "current": 3, "qty": 3}));
+    until_slots(4).await;
+    let refused = call(&app, "autoscale", j!({"max": 1})).await;
+    assert_eq!(refused, j!({"error": "the least number of slots (2) is above the most (1)"}));
+    assert_eq!(call(&app, "autoscale", j!({"max": 3})).await, j!({"ok": "autoscale now max=3 min=2"}));
+    assert_eq!(stats().await["current"], 3, "what is above the most ends at once");
+    gate.open(6);
+    for n in 0..6 {
+        until_state(&app, &format!("t{n}"), "SUCCESS").await;
+    }
+    until_slots(2).await;
+    worker.stop().await;
+    for (pool, max, min, why) in [
+        (PoolKind::Solo, 3, 1, "the pool solo has one slot"),
+        (PoolKind::Async, 1, 2, "the least number of slots (2) is above the most (1)"),
+    ] {
+        let error = app.worker().pool(pool).autoscale(max, min).start().await.unwrap_err().to_string();
+        assert!(error.contains(why), "{error}");
+    }
 }

@@ -23,7 +23,7 @@ task!(Mul = "tasks.mul", [], async |_ctx| Ok(value(3)));
 const ID: fn(u32) -> String = |n| format!("cafe0000-0000-4000-9000-{n:012}");
 
 /// The vector of this name: the text of the request's body, and what a worker answered.
-fn vector(name: &str) -> (String, Option<Value>) {
+pub(super) fn vector(name: &str) -> (String, Option<Value>) {
     let path = format!("{}/../../tests/vectors/control_{name}.json", env!("CARGO_MANIFEST_DIR"));
     let vector: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     let request = vector["redis"]["request"][0]["body"]["utf8"].as_str().unwrap().to_owned();
@@ -33,7 +33,7 @@ fn vector(name: &str) -> (String, Option<Value>) {
 }
 
 /// Sends the request of a vector as it was seen, and returns the reply to it.
-async fn reply(app: &App, request: &str) -> Value {
+pub(super) async fn reply(app: &App, request: &str) -> Value {
     let request = ControlRequest::from_json(request.as_bytes()).unwrap();
     let caller = request.reply_to.as_ref().unwrap().routing_key.clone();
     let mut mailbox = replies_to(app, &caller).await;
