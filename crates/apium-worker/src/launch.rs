@@ -170,6 +170,7 @@ pub(crate) async fn launch(mut app: AppResources, mut options: WorkerOptions) ->
     let (watchdog, timers) = options.watched.then(|| Watchdog::start(&runs, &clock)).flatten().unzip();
     let run_clock = watchdog.as_ref().map_or_else(|| RunClock::new(clock.clone()), Watchdog::run_clock);
     let pools = Pools::new(options.pool, slots + errback_runner::AT_ONCE, &run_clock, ceiling);
+    let inspected = options.foreign_program.as_ref().and_then(ChildProgram::inspected);
     let (pools, children) = with_processes(pools, &app, &mut options, (slots, &run_clock, &faults)).await?;
     let executor = Executor { pools, layers: [&*app.layers, &*options.layers].concat() };
     let beside = PoolSlot::unwatched(runs.beside().clone());
@@ -210,6 +211,7 @@ pub(crate) async fn launch(mut app: AppResources, mut options: WorkerOptions) ->
         pool: options.pool,
         autoscaler: autoscaler.clone(),
         multiplier: options.multiplier,
+        inspected,
         control: std::mem::take(&mut options.control),
     };
     let (control, records) = control::start::start(&process, &queues, started, switch.clone()).await;

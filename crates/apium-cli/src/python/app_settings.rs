@@ -122,6 +122,7 @@ mod tests {
             "python": "3.11.7", "celery": "5.7.0", "tasks": [], "conf": {}, "conf_left_out": {},
             "effective": {"broker_url": "redis://localhost/0", "accept_content": ["json", "pickle"]},
             "backend": {"class": "celery.backends.redis.RedisBackend", "url": "redis://localhost/1", "is_plain": true},
+            "inspected": {"conf": {}, "conf_with_defaults": {}, "report": ""},
         });
         for (key, value) in change.as_object().unwrap() {
             all[key] = value.clone();

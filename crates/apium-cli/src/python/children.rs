@@ -1,5 +1,7 @@
 //! How the children with a Celery app are started, and what the app says to the worker.
 
+use std::sync::Arc;
+
 use apium_app::config::settings::Settings;
 use apium_worker::pool::process::child_program::{ChildProgram, PythonApp};
 use apium_worker::pool::process::lifecycle::describe;
@@ -19,6 +21,7 @@ pub(crate) async fn children(args: &Args, global: &Global, settings: &mut Settin
         app: name.as_str().into(),
         loglevel: python_level(global.loglevel.as_deref().unwrap_or("info")).into(),
         results: ResultsBy::Child,
+        inspected: None,
     };
     let shown = interpreter.display().to_string();
     let described = describe(ChildProgram::python(interpreter.clone(), app.clone())).await.map_err(|text| {
@@ -38,7 +41,8 @@ pub(crate) async fn children(args: &Args, global: &Global, settings: &mut Settin
     );
     let results = app_settings::add(&described, settings)?;
     described.tasks.iter().for_each(|task| settings.add_foreign(app_tasks::task(task, name)));
-    Ok(Some(ChildProgram::python(interpreter, PythonApp { results, ..app })))
+    let inspected = Some(Arc::new(described.inspected));
+    Ok(Some(ChildProgram::python(interpreter, PythonApp { results, inspected, ..app })))
 }
 
 /// What is logged, as Python names it.

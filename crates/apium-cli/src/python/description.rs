@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use apium_worker::pool::process::child_program::InspectedApp;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -21,6 +22,7 @@ pub(crate) struct Description {
     /// Settings in effect.
     pub(crate) effective: BTreeMap<String, Value>,
     pub(crate) backend: DescribedBackend,
+    pub(crate) inspected: InspectedApp,
 }
 
 /// A task. An option that is not set is null.

@@ -15,6 +15,7 @@ use crate::control::shared_records::SharedRecords;
 use crate::observe::event_queue::EventsSwitch;
 use crate::pipeline::process::Process;
 use crate::pool::kind::PoolKind;
+use crate::pool::process::child_program::InspectedApp;
 use crate::shutdown::switch::StopSwitch;
 
 /// A worker, as commands see it.
@@ -31,6 +32,8 @@ pub(crate) struct Controlled {
     /// Only in a worker that scales itself.
     pub(crate) autoscaler: Option<Arc<Autoscaler>>,
     pub(crate) multiplier: PrefetchMultiplier,
+    /// What the Celery app answers whose tasks run in children.
+    pub(crate) inspected: Option<Arc<InspectedApp>>,
     pub(crate) began: Instant,
 }
 

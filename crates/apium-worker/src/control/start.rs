@@ -18,6 +18,7 @@ use crate::control::shared_records::{Journal, SharedRecords};
 use crate::pipeline::intake::Intake;
 use crate::pipeline::process::Process;
 use crate::pool::kind::PoolKind;
+use crate::pool::process::child_program::InspectedApp;
 use crate::service::Service;
 use crate::shutdown::switch::StopSwitch;
 
@@ -37,6 +38,7 @@ pub(crate) struct StartOptions {
     pub(crate) pool: PoolKind,
     pub(crate) autoscaler: Option<Arc<Autoscaler>>,
     pub(crate) multiplier: PrefetchMultiplier,
+    pub(crate) inspected: Option<Arc<InspectedApp>>,
     pub(crate) control: ControlOptions,
 }
 
@@ -49,7 +51,7 @@ pub(crate) async fn start(
     options: StartOptions,
     stop: StopSwitch,
 ) -> (Service, Service) {
-    let StartOptions { node, pool, autoscaler, multiplier, control } = options;
+    let StartOptions { node, pool, autoscaler, multiplier, inspected, control } = options;
     let publisher = &process.settler.publisher;
     let (config, broker) = (publisher.config().clone(), publisher.broker().clone());
     let records = Arc::new(SharedRecords {
@@ -78,6 +80,7 @@ pub(crate) async fn start(
         pool,
         autoscaler,
         multiplier,
+        inspected,
         began: Instant::now(),
     });
     let Intake { codecs, accept, .. } = &process.intake;

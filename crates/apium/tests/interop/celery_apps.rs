@@ -1,5 +1,6 @@
 //! Celery apps in a worker of Apium, started as their users start it.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -89,6 +90,35 @@ async fn an_errback_of_a_chord_gets_the_request_the_exception_and_the_traceback(
     let called = format!("ERRBACK3 {} ChordError(\"Dependency ", sent.id);
     assert_eq!(worker.log().wait_for(&[&called], Duration::from_secs(60)), Seen::Line, "{}", deployment.worker.log());
     assert_eq!(deployment.worker.log().matches(&called).count(), 1);
+}
+
+/// What an operator sees of the settings of an app is the same, whoever runs its tasks.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn inspections_of_the_app_are_those_of_celery() {
+    let database = fresh_database();
+    let setup = Setup::new(&database.url);
+    let mut workers =
+        [setup.clone().named("theirs@peer").start(Side::Python), setup.named("ours@peer").start_children()];
+    let python = Python::find();
+    for inspection in [vec!["conf"], vec!["conf", "true"], vec!["report"]] {
+        let args = ["-m", "celery", "-A", "tasks", "inspect", "--json"].into_iter().chain(inspection.iter().copied());
+        let answers = python.run(args, &[("BROKER_URL", &database.url), ("RESULT_BACKEND", &database.url)]);
+        // Python's JSON has a number that others do not read.
+        let answers = answers.text().replace("Infinity", "\"Infinity\"");
+        let mut answers: Value = serde_json::from_str(&answers).unwrap();
+        let [ours, theirs] = ["ours@peer", "theirs@peer"].map(|worker| answers[worker].take());
+        let [ours, theirs] = [ours, theirs].map(|answer| match answer["ok"].as_str() {
+            Some(report) => report.lines().map(str::to_owned).collect::<BTreeSet<_>>(),
+            None => answer.as_object().unwrap().iter().map(|(name, value)| format!("{name}: {value}")).collect(),
+        });
+        // Celery's command line and its worker set these themselves.
+        let of_worker = ["include:", "celery.app.builtins", "worker_disable_prefetch"];
+        let differ =
+            ours.symmetric_difference(&theirs).filter(|line| !of_worker.iter().any(|name| line.contains(name)));
+        assert_eq!(differ.collect::<Vec<_>>(), Vec::<&String>::new(), "{inspection:?}");
+        assert!(ours.len() > 10, "{ours:?}");
+    }
+    workers.iter_mut().for_each(Worker::stop);
 }
 
 /// A fleet goes over to Apium and back while tasks run.

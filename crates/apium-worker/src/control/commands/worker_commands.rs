@@ -109,10 +109,17 @@ fn shown(text: &str) -> Json {
 }
 
 pub(crate) fn conf(controlled: &Arc<Controlled>, arguments: &GivenArguments<'_>, _: &ControlRequest) -> Answered {
-    reply(&settings(controlled, arguments.is_true("with_defaults")))
+    let with_defaults = arguments.is_true("with_defaults");
+    match &controlled.inspected {
+        Some(app) => reply(if with_defaults { &app.conf_with_defaults } else { &app.conf }),
+        None => reply(&settings(controlled, with_defaults)),
+    }
 }
 
 pub(crate) fn report(controlled: &Arc<Controlled>, _: &GivenArguments<'_>, _: &ControlRequest) -> Answered {
+    if let Some(app) = &controlled.inspected {
+        return Ok(Answer::Reply(ok_reply(&app.report)));
+    }
     let publisher = &controlled.process.settler.publisher;
     let results = controlled.process.backends.app().map_or("none".to_owned(), |backend| backend.address().to_string());
     let mut text = format!(

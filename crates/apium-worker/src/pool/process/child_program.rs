@@ -7,6 +7,9 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 
+use apium_protocol::json::text::Json;
+use serde::Deserialize;
+
 use crate::pool::process::messages::ResultsBy;
 
 /// How a worker starts the children of its pool of processes: the program starts itself once more.
@@ -52,6 +55,17 @@ pub struct PythonApp {
     pub loglevel: Arc<str>,
     /// Who stores results.
     pub results: ResultsBy,
+    /// What it answers to inspections.
+    pub inspected: Option<Arc<InspectedApp>>,
+}
+
+/// What Celery's worker answers to `conf` and `report`, as a child has told it: JSON, without secrets.
+#[doc(hidden)]
+#[derive(Debug, Deserialize)]
+pub struct InspectedApp {
+    pub(crate) conf: Json,
+    pub(crate) conf_with_defaults: Json,
+    pub(crate) report: String,
 }
 
 /// Takes the channel and the program of a child in Python, and runs it.
@@ -84,6 +98,11 @@ impl ChildProgram {
     /// The Celery app, for children in Python.
     pub(crate) fn python_app(&self) -> Option<&PythonApp> {
         self.python.as_ref()
+    }
+
+    /// What the Celery app answers to inspections.
+    pub(crate) fn inspected(&self) -> Option<Arc<InspectedApp>> {
+        self.python.as_ref()?.inspected.clone()
     }
 
     /// What a child that is no program by itself gets first.

@@ -586,7 +586,20 @@ def describe(app):
         # By attribute, since some of them look at the environment.
         "effective": {name: plain(getattr(app.conf, name, None), name, {}) for name in EFFECTIVE},
         "backend": describe_backend(app),
+        "inspected": describe_inspections(app),
     }
+
+
+def describe_inspections(app):
+    """What Celery's worker answers to `inspect conf` and `inspect report`."""
+    from celery.utils.saferepr import saferepr
+    from celery.utils.serialization import jsonify
+
+    def conf(with_defaults):
+        return jsonify(
+            app.conf.table(with_defaults=with_defaults), unknown_type_filter=saferepr,
+            keyfilter=lambda key: isinstance(key, str) and not key.startswith("__"))
+    return {"conf": conf(False), "conf_with_defaults": conf(True), "report": app.bugreport()}
 
 
 def describe_task(task):
