@@ -92,6 +92,69 @@ async fn an_errback_of_a_chord_gets_the_request_the_exception_and_the_traceback(
     assert_eq!(deployment.worker.log().matches(&called).count(), 1);
 }
 
+/// Each task ends as with Celery's worker, and the tasks beside it and behind it run.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn what_a_task_does_to_its_process_harms_no_other_task() {
+    let mut ends = Vec::new();
+    for side in [Side::Python, Side::Rust] {
+        let database = fresh_database();
+        let mut setup = Setup::new(&database.url).set("worker_max_memory_per_child", json!(150_000));
+        setup.module = "harmful";
+        let worker = match side {
+            Side::Python => setup.start(Side::Python),
+            Side::Rust => setup.start_children(),
+        };
+        let broker = database.url.clone();
+        let deployment = Deployment { worker, broker, database, side: Side::Python, settings: setup.settings };
+        let pair = deployment.pair(Side::Rust).await;
+        let call = async |task: &str| {
+            let result = pair.rust.sig(task).send().await.unwrap();
+            pair.get(result.id().as_str()).await
+        };
+        let mut of_side = Vec::new();
+        for task in ["segfault", "leave", "fork", "no_json"] {
+            let beside = pair.rust.sig("tasks.add").args((2, 3)).send().await.unwrap();
+            let end = call(&format!("harmful.{task}")).await;
+            assert_eq!(pair.get(beside.id().as_str()).await.success(), &json!(5), "{task}");
+            // The number of the job, and where an object is, are each run's own.
+            let text = end.raised.map(|raised| format!("{} {:?}", raised.class, raised.args));
+            let text = text.map(|text| text.split(" Job: ").next().unwrap().split(" at 0x").next().unwrap().to_owned());
+            of_side.push((task, end.state, end.value, text));
+        }
+        let large = call("harmful.large").await;
+        assert_eq!(large.success().as_str().map(str::len), Some(50_000_000));
+        let leaked = call("harmful.leak").await.success().clone();
+        for _ in 0..4 {
+            assert_ne!(call("harmful.pid").await.success(), &leaked, "a child that is too large is replaced");
+        }
+        if side == Side::Rust {
+            // The first ends Celery's worker as a whole, and of the second it waits for what the child never says.
+            assert_eq!(call("harmful.fill_memory").await.failure().class, "builtins.MemoryError");
+            assert_eq!(call("harmful.close_everything").await.failure().class, "billiard.exceptions.WorkerLostError");
+            assert!(call("harmful.pid").await.success().is_u64());
+            assert_eq!(call("harmful.poison").await.failure().class, "billiard.exceptions.WorkerLostError");
+            let dead = pair.rust.broker().dead().unwrap().list(0, 10).await.unwrap();
+            assert_eq!(dead.iter().map(|letter| letter.code.as_str()).collect::<Vec<_>>(), ["crash-loop"]);
+        }
+        ends.push(of_side);
+    }
+    assert_eq!(ends[1], ends[0]);
+    assert!(ends[0][0].3.as_ref().is_some_and(|text| text.contains("signal 11 (SIGSEGV)")), "{ends:?}");
+}
+
+#[test]
+fn a_slow_import_is_waited_for_and_named() {
+    let database = fresh_database();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_apium"));
+    command.args(["worker", "-A", "harmful", "-c", "1", "--python"]).arg(Python::find().program());
+    command.current_dir(programs()).env("BROKER_URL", &database.url).env("RESULT_BACKEND", &database.url);
+    let running = Guarded::start(command.env("IMPORT_SECONDS", "11"), None).unwrap();
+    for line in ["is not ready after 10 s", "printed by the import", "is ready"] {
+        assert_eq!(running.log().wait_for(&[line], Duration::from_secs(120)), Seen::Line, "{}", running.log().text());
+    }
+    Worker::Rust(running).stop();
+}
+
 /// What an operator sees of the settings of an app is the same, whoever runs its tasks.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn inspections_of_the_app_are_those_of_celery() {
