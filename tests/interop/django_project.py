@@ -13,7 +13,8 @@ import time
 
 SETTINGS = """
 INSTALLED_APPS += ["django_celery_results", "orders"]
-DATABASES["default"]["OPTIONS"] = {{"timeout": 30}}
+# Two processes write: a transaction waits at its begin, and is not refused in its middle.
+DATABASES["default"]["OPTIONS"] = {{"timeout": 60, "transaction_mode": "IMMEDIATE"}}
 CELERY_BROKER_URL = {broker!r}
 CELERY_RESULT_BACKEND = "django-db"
 CELERY_RESULT_EXTENDED = True
