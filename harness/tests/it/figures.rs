@@ -1,13 +1,12 @@
 //! The figures that a program of the harness prints.
 
 use std::collections::BTreeMap;
-use std::process::Command;
+
+use crate::program::run;
 
 /// Runs a program of the harness to its end, which must be a good one: its figures by name, and all that it printed.
 pub(crate) fn of(program: &str, measure: &str) -> (BTreeMap<String, Vec<f64>>, String) {
-    let out = Command::new(program).arg(measure).output().unwrap();
-    let (lines, errors) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
-    assert!(out.status.success(), "{lines}\n{errors}");
+    let lines = run(program, &[measure]);
     let mut figures: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     for line in lines.lines() {
         let figure: serde_json::Value = serde_json::from_str(line).unwrap();
@@ -15,5 +14,5 @@ pub(crate) fn of(program: &str, measure: &str) -> (BTreeMap<String, Vec<f64>>, S
             figures.entry(measure.to_owned()).or_default().push(value);
         }
     }
-    (figures, lines.into_owned())
+    (figures, lines)
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod figures;
+mod program;
 mod rabbitmq;
 mod redis;
 mod torture;

@@ -1,20 +1,16 @@
 //! A share of the fault tests. Each program breaks its own server, or its own workers.
 
-use std::process::Command;
+use crate::program::run;
 
 #[test]
 fn twenty_kills_lose_nothing() {
-    let out = Command::new(env!("CARGO_BIN_EXE_torture_sqlite")).args(["20", "kills"]).output().unwrap();
-    let (figures, errors) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
-    assert!(out.status.success(), "{figures}\n{errors}");
+    let figures = run(env!("CARGO_BIN_EXE_torture_sqlite"), &["20", "kills"]);
     assert!(figures.contains(r#""measure":"published""#), "{figures}");
 }
 
 /// Runs another fault test of the embedded driver.
 fn sqlite_keeps(test: &str) {
-    let out = Command::new(env!("CARGO_BIN_EXE_torture_sqlite")).args(["20", test]).output().unwrap();
-    let (row, errors) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
-    assert!(out.status.success(), "{row}\n{errors}");
+    let row = run(env!("CARGO_BIN_EXE_torture_sqlite"), &["20", test]);
     assert!(row.contains(r#""kept":true"#), "{row}");
 }
 
@@ -60,9 +56,7 @@ fn sqlite_workers_are_quiet_when_they_are_idle() {
 
 /// Runs the fault test of a guarantee on memory.
 fn memory_keeps(guarantee: &str) {
-    let out = Command::new(env!("CARGO_BIN_EXE_torture_memory")).args(["brief", guarantee]).output().unwrap();
-    let (row, errors) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
-    assert!(out.status.success(), "{row}\n{errors}");
+    let row = run(env!("CARGO_BIN_EXE_torture_memory"), &["brief", guarantee]);
     assert!(row.contains(&format!(r#""guarantee":"{guarantee}""#)), "{row}");
 }
 
@@ -88,9 +82,7 @@ fn memory_workers_are_quiet_when_they_are_idle() {
 
 /// Runs the fault test of a guarantee on Redis.
 fn redis_keeps(guarantee: &str) {
-    let out = Command::new(env!("CARGO_BIN_EXE_torture_redis")).args(["brief", guarantee]).output().unwrap();
-    let (row, errors) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
-    assert!(out.status.success(), "{row}\n{errors}");
+    let row = run(env!("CARGO_BIN_EXE_torture_redis"), &["brief", guarantee]);
     assert!(row.contains(&format!(r#""guarantee":"{guarantee}""#)), "{row}");
 }
 
@@ -171,9 +163,7 @@ fn redis_tasks_that_block_the_reactor_are_named() {
 
 /// Runs fault tests on RabbitMQ, all on one node.
 fn rabbitmq_keeps(guarantees: &[&str]) {
-    let out = Command::new(env!("CARGO_BIN_EXE_torture_amqp")).arg("brief").args(guarantees).output().unwrap();
-    let (rows, errors) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
-    assert!(out.status.success(), "{rows}\n{errors}");
+    let rows = run(env!("CARGO_BIN_EXE_torture_amqp"), &[&["brief"], guarantees].concat());
     for guarantee in guarantees {
         assert!(rows.contains(&format!(r#""guarantee":"{guarantee}""#)), "{rows}");
     }
@@ -196,9 +186,7 @@ fn rabbitmq_keeps_what_operators_rely_on() {
 
 /// Runs a fault test of child processes, of both kinds.
 fn processes_keep(guarantee: &str) {
-    let out = Command::new(env!("CARGO_BIN_EXE_torture_processes")).args(["brief", guarantee]).output().unwrap();
-    let (row, errors) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
-    assert!(out.status.success(), "{row}\n{errors}");
+    let row = run(env!("CARGO_BIN_EXE_torture_processes"), &["brief", guarantee]);
     assert!(row.contains(&format!(r#""guarantee":"{guarantee}""#)), "{row}");
 }
 
@@ -212,11 +200,19 @@ fn workers_that_are_killed_with_their_children_lose_nothing() {
     processes_keep("nothing-lost");
 }
 
+#[test]
+fn revokes_are_honoured_by_workers_with_children_that_start_later() {
+    processes_keep("durable-revokes");
+}
+
+#[test]
+fn warm_stops_of_workers_with_children_lose_and_repeat_nothing() {
+    processes_keep("warm-shutdown");
+}
+
 /// Kills the workers of small chords at every crash point, twice.
 fn chords_survive_on(driver: &str) {
-    let out = Command::new(env!("CARGO_BIN_EXE_torture_canvas")).args(["2", "200", driver]).output().unwrap();
-    let (lines, errors) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
-    assert!(out.status.success(), "{lines}\n{errors}");
+    let lines = run(env!("CARGO_BIN_EXE_torture_canvas"), &["2", "200", driver]);
     assert!(lines.contains(r#""case":"before-settle, the last part""#), "{lines}");
 }
 
