@@ -52,6 +52,19 @@ def run_early(number, millis):
     return record_then_sleep(number, millis)
 
 
+@app.task(name="operating.step", acks_late=True)
+def step(previous, number):
+    """A step of a chain behind another one: records its number."""
+    return record_then_sleep(number, 0)
+
+
+@app.task(name="operating.total", acks_late=True)
+def total(parts, number):
+    """The body of a chord: records its number, and returns how many parts there are."""
+    record(number)
+    return len(parts)
+
+
 if __name__ == "__main__":
     app.control.revoke(sys.argv[1].split(","))
     print("revoked")

@@ -4,12 +4,13 @@
 use std::process::ExitCode;
 
 use apium::prelude::BoxError;
+use apium_harness::operating::on_redis;
 use apium_harness::processes::size::Size;
 use apium_harness::processes::worker::worker_or;
 use apium_harness::processes::{children_killed, workers_killed};
 
 /// The guarantees that are checked.
-const GUARANTEES: [&str; 2] = ["isolation", "nothing-lost"];
+const GUARANTEES: [&str; 4] = ["isolation", "nothing-lost", "durable-revokes", "warm-shutdown"];
 
 fn main() -> ExitCode {
     worker_or(async |args| check(&args).await)
@@ -25,10 +26,13 @@ async fn check(args: &[String]) -> Result<bool, BoxError> {
     };
     let chosen = if named.is_empty() { &GUARANTEES[..] } else { named };
     let mut kept = true;
+    let operating = (&size.operating, size.celery);
     for guarantee in chosen {
         let row = match *guarantee {
             "isolation" => children_killed::check(&size).await,
             "nothing-lost" => workers_killed::check(&size).await,
+            "durable-revokes" => on_redis::check_children("durable-revokes", operating).await,
+            "warm-shutdown" => on_redis::check_children("warm-shutdown", operating).await,
             other => Err(format!("find the guarantee {other:?}: there are {}", GUARANTEES.join(" ")).into()),
         }?;
         row.print();

@@ -10,12 +10,14 @@ use std::time::Duration;
 
 use apium::prelude::*;
 use apium::worker::{StopKind, StopReport, WorkerBuilder};
+use apium_peers::python::programs;
 use tokio::sync::oneshot;
 
 use crate::child::{Role, stdin_closed};
 use crate::faults::kit::run_log::RunLog;
 use crate::faults::kit::tasks::{QUEUE, stalls_of, watch_for_stalls};
 use crate::operating::server::Server;
+use crate::processes::worker::{Bodies, ProcessWorker, command};
 use crate::torture::store::{Site, leftover, wait_until};
 
 /// How long a worker may take until it is ready, or until it has stopped.
@@ -33,6 +35,8 @@ pub struct Crew {
     /// The server of the broker, if it has one.
     pub server: Option<Arc<dyn Server>>,
     inside: bool,
+    /// Whether their tasks run in child processes, and in which language.
+    bodies: Option<Bodies>,
     started: AtomicU64,
 }
 
@@ -68,6 +72,8 @@ pub enum Worker {
     Process(Role),
     /// In a runtime of this process.
     Runtime(RuntimeWorker),
+    /// In a process, with its tasks in children of that.
+    Children(ProcessWorker),
 }
 
 impl Crew {
@@ -76,7 +82,14 @@ impl Crew {
         let log = Arc::new(RunLog::open(&site.folder.join("runs"))?);
         let app = site.app().state(log.clone()).build().await?;
         let inside = site.address.starts_with("memory:");
-        Ok(Self { site, app, log, server, inside, started: AtomicU64::new(0) })
+        Ok(Self { site, app, log, server, inside, bodies: None, started: AtomicU64::new(0) })
+    }
+
+    /// The same, with tasks that run in child processes.
+    #[must_use]
+    pub fn with_bodies(mut self, bodies: Bodies) -> Self {
+        self.bodies = Some(bodies);
+        self
     }
 
     /// Starts a worker, and does not wait until it is ready.
@@ -104,6 +117,13 @@ impl Crew {
         let (folder, Post { slots, multiplier, events, stalls }) = (self.site.folder.display().to_string(), post);
         let (slots, multiplier) = (slots.to_string(), multiplier.to_string());
         let Site { address, backend, lease, .. } = &self.site;
+        if let Some(bodies) = self.bodies {
+            let args = ["-c", &slots, "--prefetch-multiplier", &multiplier, "-n", &format!("{name}@operating")];
+            let mut command = command(bodies, (&programs(), "operating"), address, &args)?;
+            command.env("OPERATING_LOG", self.log.path()).env("APIUM_RESULT_BACKEND", backend);
+            command.env("APIUM_WORKER_READY_FILE", ready_file(&self.site.folder, name));
+            return Ok(Worker::Children(ProcessWorker::spawn(&command)?));
+        }
         let lease = lease.as_millis().to_string();
         let events = if events { "events" } else { "quiet" };
         let stalls = if stalls { "stalls" } else { "runs" };
@@ -135,6 +155,10 @@ impl Worker {
     pub async fn kill(self) -> Result<(), BoxError> {
         match self {
             Self::Process(mut role) => Ok(role.kill()?),
+            Self::Children(mut worker) => {
+                worker.kill();
+                Ok(())
+            }
             Self::Runtime(mut worker) => {
                 give(&mut worker.kill);
                 worker.end().await.map(drop)
@@ -146,6 +170,10 @@ impl Worker {
     pub fn terminate(&mut self) -> Result<(), BoxError> {
         match self {
             Self::Process(role) => Ok(role.signal("TERM")?),
+            Self::Children(worker) => {
+                worker.terminate();
+                Ok(())
+            }
             Self::Runtime(worker) => {
                 give(&mut worker.stop);
                 Ok(())
@@ -160,6 +188,7 @@ impl Worker {
                 let ended = wait_until(PATIENCE, async || Ok(role.has_ended()?)).await?;
                 Ok(ended && role.join()?)
             }
+            Self::Children(worker) => Ok(worker.stop().is_ok()),
             Self::Runtime(worker) => Ok(is_warm(&worker.end().await?.ok_or("stop a worker: it was killed")?)),
         }
     }
@@ -168,6 +197,7 @@ impl Worker {
     pub fn pid(&self) -> u32 {
         match self {
             Self::Process(role) => role.pid(),
+            Self::Children(worker) => worker.pid(),
             Self::Runtime(_) => std::process::id(),
         }
     }

@@ -2,14 +2,14 @@
 
 use std::path::Path;
 use std::process::{Command, ExitCode};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use apium::prelude::*;
 use apium_peers::guarded::Guarded;
 use apium_peers::python::Python;
 
-use crate::faults::kit::run_log::log_to;
-use crate::faults::kit::tasks::sleep_then_record;
+use crate::faults::kit::run_log::{RunLog, log_to};
 use crate::speed::load;
 use crate::speed::tally::OwnTally;
 use crate::{process, report};
@@ -72,11 +72,10 @@ async fn app(settings: Settings) -> Result<App, BoxError> {
     if let (Some(folder), Ok(numbers)) = (variable("BENCH_TALLY"), std::env::var("BENCH_NUMBERS")) {
         load::tally_into(OwnTally::open(Path::new(&folder), numbers.parse()?)?);
     }
-    let app = App::builder("processes").config(settings).autodiscover(false);
-    let app = match variable("IN_PYTHON") {
-        Some(_) => app,
-        None => app.register::<sleep_then_record>().register::<load::count>(),
-    };
+    let mut app = App::builder("processes").config(settings).autodiscover(variable("IN_PYTHON").is_none());
+    if let Some(log) = variable("OPERATING_LOG") {
+        app = app.state(Arc::new(RunLog::open(Path::new(&log))?));
+    }
     Ok(app.build().await?)
 }
 
@@ -99,11 +98,16 @@ pub fn command(bodies: Bodies, (folder, celery): (&Path, &str), url: &str, args:
 }
 
 impl ProcessWorker {
+    /// Starts it, and does not wait until it is ready.
+    pub fn spawn(command: &Command) -> Result<Self, BoxError> {
+        Ok(Self(Guarded::start(command, None)?))
+    }
+
     /// Starts it, and waits until it is ready.
     pub async fn start(mut command: Command, folder: &Path) -> Result<Self, BoxError> {
         let ready = folder.join(format!("ready-{}", uuid::Uuid::new_v4()));
         command.env("APIUM_WORKER_READY_FILE", &ready);
-        let mut worker = Self(Guarded::start(&command, None)?);
+        let mut worker = Self::spawn(&command)?;
         let started = Instant::now();
         while !ready.exists() {
             if started.elapsed() > START || worker.0.status().is_some() {
@@ -130,9 +134,14 @@ impl ProcessWorker {
         self.0.wait(Duration::from_secs(10));
     }
 
+    /// Tells it to stop warm, and does not wait.
+    pub fn terminate(&mut self) {
+        self.0.signal("TERM");
+    }
+
     /// Stops it warm.
     pub fn stop(mut self) -> Result<(), BoxError> {
-        self.0.signal("TERM");
+        self.terminate();
         match self.0.wait(Duration::from_secs(30)) {
             Some(status) if status.success() => Ok(()),
             ended => Err(format!("stop a worker: {ended:?}; it printed:\n{}", self.0.log().text()).into()),
