@@ -7,7 +7,7 @@ use crate::log::Seen;
 use crate::python::Python;
 
 /// How long a worker may take to become ready, or to stop.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(180);
 
 /// Builds a worker.
 #[derive(Debug, Clone)]

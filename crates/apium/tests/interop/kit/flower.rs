@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::kit::deployment::Deployment;
 
 /// How long Flower may take to start.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(180);
 /// How often a state is asked for that has not come yet. Between two looks Flower waits a second for all workers.
 const MOST_LOOKS: usize = 30;
 

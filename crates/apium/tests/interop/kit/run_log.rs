@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use crate::kit::worker::Worker;
 
 /// How long the tests wait for anything.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(180);
 
 /// A file that `tasks.log_run` writes to.
 #[derive(Debug)]

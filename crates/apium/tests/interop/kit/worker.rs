@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use crate::kit::side::Side;
 
 /// How long a worker may take to become ready, or to stop.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(180);
 
 /// Settings by Celery's names, the same for both sides.
 pub(crate) type WorkerSettings = Vec<(&'static str, Value)>;
