@@ -56,6 +56,27 @@ def record_then_sleep(number, millis):
     return number
 
 
+@app.task(name="faults.kill_child", reject_on_worker_lost=True)
+def kill_child(number):
+    """Records its number and kills its own process."""
+    record(number)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@app.task(name="faults.spin")
+def spin():
+    """Computes for ever."""
+    while True:
+        pass
+
+
+@app.task(name="faults.wait")
+def wait():
+    """Waits for ever."""
+    while True:
+        time.sleep(60)
+
+
 @app.task(name="torture.text")
 def text(number, millis, size):
     """Sleeps, records its number, and returns a text of so many bytes."""

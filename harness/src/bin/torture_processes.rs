@@ -7,10 +7,11 @@ use apium::prelude::BoxError;
 use apium_harness::operating::on_redis;
 use apium_harness::processes::size::Size;
 use apium_harness::processes::worker::worker_or;
-use apium_harness::processes::{children_killed, workers_killed};
+use apium_harness::processes::{children_killed, crash_loop, time_limits, workers_killed};
 
 /// The guarantees that are checked.
-const GUARANTEES: [&str; 4] = ["isolation", "nothing-lost", "durable-revokes", "warm-shutdown"];
+const GUARANTEES: [&str; 6] =
+    ["isolation", "nothing-lost", "crash-loop", "time-limits", "durable-revokes", "warm-shutdown"];
 
 fn main() -> ExitCode {
     worker_or(async |args| check(&args).await)
@@ -31,6 +32,8 @@ async fn check(args: &[String]) -> Result<bool, BoxError> {
         let row = match *guarantee {
             "isolation" => children_killed::check(&size).await,
             "nothing-lost" => workers_killed::check(&size).await,
+            "crash-loop" => crash_loop::check(&size).await,
+            "time-limits" => time_limits::check(&size).await,
             "durable-revokes" => on_redis::check_children("durable-revokes", operating).await,
             "warm-shutdown" => on_redis::check_children("warm-shutdown", operating).await,
             other => Err(format!("find the guarantee {other:?}: there are {}", GUARANTEES.join(" ")).into()),

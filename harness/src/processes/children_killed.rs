@@ -4,17 +4,14 @@
 use std::time::{Duration, Instant};
 
 use apium::prelude::*;
-use apium_peers::celery::CeleryWorker;
-use apium_peers::python::programs;
 use apium_peers::redis_server::RedisServer;
 use apium_protocol::result::state::State as ResultState;
 
-use crate::faults::kit::celery;
 use crate::faults::kit::row::{Outcome, Row};
 use crate::faults::kit::tasks::{Setup, sleep_then_record};
 use crate::process;
 use crate::processes::size::Size;
-use crate::processes::worker::{Bodies, ProcessWorker, command};
+use crate::processes::worker::{Bodies, EitherWorker};
 use crate::scratch::ScratchFolder;
 
 /// One task in so many loses its child.
@@ -39,24 +36,6 @@ pub async fn check(size: &Size) -> Result<Row, BoxError> {
     Ok(Row { guarantee: "isolation", what: "a child that dies takes nothing but its run with it", apium, celery })
 }
 
-/// A worker of either system.
-enum Worker {
-    Apium(ProcessWorker),
-    Celery(CeleryWorker),
-}
-
-impl Worker {
-    fn children(&self) -> Result<Vec<u32>, BoxError> {
-        match self {
-            Self::Apium(worker) => worker.children(),
-            Self::Celery(worker) => {
-                let own = worker.pid();
-                Ok(process::tree(own)?.into_iter().filter(|pid| *pid != own).collect())
-            }
-        }
-    }
-}
-
 /// Kills children of Apium's worker with these bodies, or of Celery's.
 async fn killed(bodies: Option<Bodies>, tasks: u64) -> Result<Outcome, BoxError> {
     let server = RedisServer::start();
@@ -69,14 +48,7 @@ async fn killed(bodies: Option<Bodies>, tasks: u64) -> Result<Outcome, BoxError>
         let calls = (start..(start + BATCH).min(tasks)).map(|number| sleep_then_record::s(number * 10, number % 8));
         results.extend(Batch::of(calls).send_all(&app).await?);
     }
-    let worker = match bodies {
-        Some(bodies) => {
-            let mut command = command(bodies, (&programs(), "faults"), &url, &["-c", "4"])?;
-            command.env("FAULTS_LOG", &log).env("APIUM_RESULT_BACKEND", &url);
-            Worker::Apium(ProcessWorker::start(command, scratch.folder()).await?)
-        }
-        None => Worker::Celery(celery::worker(&url, &log, "{}").args(["-P", "prefork", "-c", "4"]).start()),
-    };
+    let worker = EitherWorker::start(bodies, &url, (scratch.folder(), &log), 0).await?;
     let mut kills = 0;
     let mut ended = 0;
     let mut last = Instant::now();
@@ -103,9 +75,7 @@ async fn killed(bodies: Option<Bodies>, tasks: u64) -> Result<Outcome, BoxError>
     }
     let without = results.len() - ended;
     app.close().await?;
-    if let Worker::Apium(worker) = worker {
-        worker.stop()?;
-    }
+    worker.stop()?;
     let name = bodies.map_or("prefork", Bodies::name);
     let text = format!(
         "{name}: {kills} kills of children: of {tasks} tasks {succeeded} succeeded, {failed} failed with their child, \

@@ -2,7 +2,9 @@
 //! `bench_processes` measures them, both beside Celery's prefork.
 
 pub mod children_killed;
+pub mod crash_loop;
 pub mod size;
 pub mod speed;
+pub mod time_limits;
 pub mod worker;
 pub mod workers_killed;

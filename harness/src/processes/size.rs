@@ -9,6 +9,8 @@ pub struct Size {
     pub tasks: u64,
     /// Kills of whole workers.
     pub kills: usize,
+    /// Tasks that kill their child again and again, and tasks of each kind that never end.
+    pub killers: u64,
     /// The amounts of what operators rely on.
     pub operating: operating::size::Size,
     /// Whether Celery is tested, too.
@@ -17,9 +19,12 @@ pub struct Size {
 
 impl Size {
     /// The largest amounts.
-    pub const FULL: Self = Self { tasks: 10_000, kills: 100, operating: operating::size::Size::FULL, celery: true };
+    pub const FULL: Self =
+        Self { tasks: 10_000, kills: 100, killers: 20, operating: operating::size::Size::FULL, celery: true };
     /// Amounts for several minutes.
-    pub const USUAL: Self = Self { tasks: 10_000, kills: 20, operating: operating::size::Size::USUAL, celery: true };
+    pub const USUAL: Self =
+        Self { tasks: 10_000, kills: 20, killers: 6, operating: operating::size::Size::USUAL, celery: true };
     /// Amounts for a test.
-    pub const BRIEF: Self = Self { tasks: 400, kills: 3, operating: operating::size::Size::BRIEF, celery: false };
+    pub const BRIEF: Self =
+        Self { tasks: 400, kills: 3, killers: 1, operating: operating::size::Size::BRIEF, celery: false };
 }

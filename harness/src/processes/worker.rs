@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use apium::prelude::*;
+use apium_peers::celery::CeleryWorker;
 use apium_peers::guarded::Guarded;
-use apium_peers::python::Python;
+use apium_peers::python::{Python, programs};
 
+use crate::faults::kit::celery;
 use crate::faults::kit::run_log::{RunLog, log_to};
 use crate::speed::load;
 use crate::speed::tally::OwnTally;
@@ -145,6 +147,54 @@ impl ProcessWorker {
         match self.0.wait(Duration::from_secs(30)) {
             Some(status) if status.success() => Ok(()),
             ended => Err(format!("stop a worker: {ended:?}; it printed:\n{}", self.0.log().text()).into()),
+        }
+    }
+}
+
+/// A worker of Apium with child processes, or Celery's with prefork.
+#[derive(Debug)]
+pub enum EitherWorker {
+    /// Apium's.
+    Apium(ProcessWorker),
+    /// Celery's.
+    Celery(CeleryWorker),
+}
+
+impl EitherWorker {
+    /// Starts a worker of four slots with these bodies, or Celery's, for the tasks of the fault tests, and waits until
+    /// it is ready. Apium's takes a task to the dead set that has killed its child `crashes` times; 0 is never.
+    pub async fn start(
+        bodies: Option<Bodies>,
+        url: &str,
+        (folder, log): (&Path, &Path),
+        crashes: u32,
+    ) -> Result<Self, BoxError> {
+        let Some(bodies) = bodies else {
+            let worker = celery::worker(url, log, "{}").args(["-P", "prefork", "-c", "4"]);
+            return Ok(Self::Celery(worker.start()));
+        };
+        let mut command = command(bodies, (&programs(), "faults"), url, &["-c", "4"])?;
+        command.env("FAULTS_LOG", log).env("APIUM_RESULT_BACKEND", url);
+        command.env("APIUM_WORKER_MAX_CRASHES", crashes.to_string());
+        Ok(Self::Apium(ProcessWorker::start(command, folder).await?))
+    }
+
+    /// Its children.
+    pub fn children(&self) -> Result<Vec<u32>, BoxError> {
+        match self {
+            Self::Apium(worker) => worker.children(),
+            Self::Celery(worker) => {
+                let own = worker.pid();
+                Ok(process::tree(own)?.into_iter().filter(|pid| *pid != own).collect())
+            }
+        }
+    }
+
+    /// Stops Apium's warm. Celery's is killed.
+    pub fn stop(self) -> Result<(), BoxError> {
+        match self {
+            Self::Apium(worker) => worker.stop(),
+            Self::Celery(_) => Ok(()),
         }
     }
 }

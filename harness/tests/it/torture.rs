@@ -201,6 +201,16 @@ fn workers_that_are_killed_with_their_children_lose_nothing() {
 }
 
 #[test]
+fn tasks_that_kill_their_children_again_and_again_go_to_the_dead_set() {
+    processes_keep("crash-loop");
+}
+
+#[test]
+fn tasks_that_never_end_are_ended_by_their_limits() {
+    processes_keep("time-limits");
+}
+
+#[test]
 fn revokes_are_honoured_by_workers_with_children_that_start_later() {
     processes_keep("durable-revokes");
 }

@@ -46,8 +46,9 @@ pub(crate) const RABBITMQ: Page = Page {
 pub(crate) const PROCESSES: Page = Page {
     path: "docs/PROMISES-PROCESSES.md",
     title: "Guarantees of child processes, and what Celery's prefork does",
-    how: "children of a worker are killed with SIGKILL at random while they run tasks, and whole workers with them. The \
-          tasks are acked late, on Redis, and the same in Rust and in Python",
+    how: "children of a worker are killed with SIGKILL at random while they run tasks, and whole workers with them; \
+          tasks kill their own children, and never end; tasks are revoked while no worker is up; workers are replaced \
+          under load. The tasks are on Redis, and the same in Rust and in Python",
     name: "processes",
 };
 
