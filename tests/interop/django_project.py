@@ -131,7 +131,7 @@ def set_up():
 
 def ended(result):
     """Waits for its end, whatever that is."""
-    result.get(timeout=60, propagate=False)
+    result.get(timeout=180, propagate=False)
 
 
 def rows(model, leave_out):
@@ -155,7 +155,7 @@ def call():
     from orders import tasks
     from orders.models import Order
     created = tasks.create.apply_async((7,), task_id="created")
-    pk = created.get(timeout=60)
+    pk = created.get(timeout=180)
     ended((tasks.create.s(8).set(task_id="first") | tasks.pay.s().set(task_id="then")).apply_async())
     for task, args, name in [(tasks.refuse, (9,), "refused"), (tasks.stubborn, (), "stubborn"),
                              (tasks.pay, (pk,), "paid"), (tasks.count, (), "counted"),
@@ -183,7 +183,7 @@ def celery_result(name):
     """The result of a task that another task has called. Waits until there is one."""
     from django_celery_results.models import TaskResult
     from celery.result import AsyncResult
-    until = time.monotonic() + 60
+    until = time.monotonic() + 180
     while not TaskResult.objects.filter(task_id=name).exists():
         if time.monotonic() > until:
             raise TimeoutError("%s was not called" % name)

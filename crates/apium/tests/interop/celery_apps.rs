@@ -227,18 +227,20 @@ fn a_django_project_has_the_same_results_with_either_worker() {
     let project = |args: &[&str]| {
         let mut command = Python::find().command([], &[]);
         let output = command.arg(&program).args(args).current_dir(folder.path()).output().unwrap();
-        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
+        let printed = String::from_utf8(output.stdout).unwrap();
+        let failed = || format!("{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        if output.status.success() { Ok(printed) } else { Err(failed()) }
     };
-    project(&["make", folder.path().to_str().unwrap(), &database.url]);
+    project(&["make", folder.path().to_str().unwrap(), &database.url]).unwrap();
     let mut ours = Command::new(env!("CARGO_BIN_EXE_apium"));
     ours.args(["worker", "-A", "shop", "--python"]).arg(Python::find().program());
     let theirs = Python::find().command(["-m", "celery", "-A", "shop", "worker"], &[]);
     let [theirs, ours] = [theirs, ours].map(|mut command| {
-        project(&["flush"]);
+        project(&["flush"]).unwrap();
         command.args(["-c", "2", "-n", "one@shop"]).current_dir(folder.path());
         let mut worker = Worker::Rust(Guarded::start(&command, None).unwrap());
-        let rows: Value = serde_json::from_str(&project(&["call"])).unwrap();
+        let rows = project(&["call"]).unwrap_or_else(|error| panic!("{error}\n{}", worker.log()));
+        let rows: Value = serde_json::from_str(&rows).unwrap();
         worker.stop();
         rows
     });

@@ -39,7 +39,9 @@ impl Watched {
             ("parent", "apply", "tasks.spawn", json!({ "args": [1] })),
             ("expired", "async-apply", "tasks.mul", json!({ "args": [1, 1], "expires": 0.000_001 })),
         ];
-        for (name, how, task, body) in calls {
+        // RabbitMQ itself drops a call of Celery's that has expired, unless somebody takes it in that instant.
+        let is_called = |name: &str| broker == Broker::Redis || name != "expired";
+        for (name, how, task, body) in calls.into_iter().filter(|(name, ..)| is_called(name)) {
             let answer = flower.call(how, task, &body);
             ids.insert(name, answer["task-id"].as_str().unwrap().to_owned());
         }
@@ -53,7 +55,10 @@ impl Watched {
             ("ignored", "STARTED"),
             ("parent", "SUCCESS"),
             ("expired", "REVOKED"),
-        ] {
+        ]
+        .into_iter()
+        .filter(|(name, _)| is_called(name))
+        {
             this.flower.until(&format!("/api/task/info/{}", this.ids[name]), |task| task["state"] == state);
         }
         let parent = this.flower.until(&format!("/api/task/info/{}", this.ids["parent"]), |task| {
@@ -124,8 +129,8 @@ fn series(metrics: &str) -> BTreeSet<String> {
 
 fn shows_the_same_tasks_on(broker: Broker) {
     let [rust, python] = Watched::both_on(broker);
-    let infos = ["added", "failed", "echoed", "retried", "rejected", "ignored", "parent", "expired", "child"];
-    for name in infos {
+    let infos: Vec<&str> = rust.ids.keys().copied().collect();
+    for name in &infos {
         let of = |watched: &Watched| watched.tasks(&format!("/api/task/info/{}", watched.ids[name]));
         assert_eq!(of(&rust), of(&python), "{name}");
     }
@@ -150,7 +155,7 @@ fn shows_the_same_tasks_on(broker: Broker) {
     }
     assert_eq!(rust.tasks("/api/tasks").as_object().unwrap().len(), infos.len());
     assert_eq!(rust.flower.json("/api/task/types"), python.flower.json("/api/task/types"));
-    for name in infos {
+    for name in &infos {
         // A result that is not stored never comes.
         let of = |watched: &Watched| watched.tasks(&format!("/api/task/result/{}", watched.ids[name]));
         assert_eq!(of(&rust), of(&python), "{name}");
