@@ -14,7 +14,7 @@ use apium_peers::redis_server::fresh_database;
 use crate::gate::Gate;
 
 /// How long a test waits for a result. With this limit, a missing feature fails the test and does not hang it.
-pub(crate) const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
+pub(crate) const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// A driver with a fresh namespace.
 pub(crate) enum Fixture {

@@ -11,7 +11,7 @@ use crate::fixture::{Fixture, Records};
 use crate::gate::Gate;
 
 /// How long the tests wait for anything.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// How often conditions without a signal are checked.
 const INTERVAL: Duration = Duration::from_millis(2);
 

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 const REQUESTS: &str = "celery.pidbox";
 const REPLIES: &str = "reply.celery.pidbox";
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn broadcast(app: &App) -> &dyn Broadcast {
     app.broker().broadcast().expect("the broker has broadcasts")

@@ -12,7 +12,7 @@ use crate::kit::read_result::{Raised, ReadResult};
 use crate::kit::worker::{WorkerSettings, as_text};
 
 /// How long a result may take.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Settings of how Celery writes results. A Rust program reads all formats without them.
 const OF_CELERY: [&str; 2] = ["result_serializer", "result_compression"];
