@@ -74,7 +74,8 @@ def refuse(amount):
         raise ValueError("no order of %d" % amount)
 
 
-@shared_task(bind=True, max_retries=2, default_retry_delay=0)
+# Celery stores RETRY after it has sent the call: without a delay another process may have stored the end by then.
+@shared_task(bind=True, max_retries=2, default_retry_delay=1)
 def stubborn(self):
     raise self.retry(exc=KeyError("never"))
 
