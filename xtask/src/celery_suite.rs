@@ -7,7 +7,7 @@ use crate::{peers, process};
 /// The package with the worker and the program that runs the tests.
 const PACKAGE: &str = "apium-celery-suite";
 
-/// Runs the tests. All arguments go to the program: `--full`, and words of names.
+/// Runs the tests. All arguments go to the program: `--full`, columns such as `--python`, and words of names.
 pub(crate) fn run(args: &[String]) -> Answer {
     peers::ready::ensure()?;
     // The worker is a program of its own, which `cargo run` does not build.

@@ -14,7 +14,7 @@ use crate::live::{entered, open_gate, stop, wait_until};
 use crate::scenarios::ends::shutdown::gated;
 
 /// The fault test measures less than a second; a busy machine may need longer.
-const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(4);
 
 fn connection(server: &RedisServer) -> Connection {
     Client::open(server.url(0)).unwrap().get_connection().unwrap()
