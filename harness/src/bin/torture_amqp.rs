@@ -4,6 +4,7 @@
 use std::process::ExitCode;
 
 use apium::prelude::BoxError;
+use apium_harness::faults::kit::chosen;
 use apium_harness::operating::{crew, on_rabbitmq};
 use apium_harness::rabbitmq::size::Size;
 use apium_harness::rabbitmq::{crash_loop, deadline, delays, nothing_lost, reconnect, run_once, site, takeover};
@@ -27,34 +28,22 @@ const GUARANTEES: [&str; 11] = [
 async fn main() -> Result<ExitCode, BoxError> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    let (size, named) = match args.as_slice() {
+    match args.as_slice() {
         // How it starts itself as another process.
         ["worker", rest @ ..] => return site::role(rest).await.map(|()| ExitCode::SUCCESS),
         ["operating-worker", rest @ ..] => return crew::role(rest).await.map(|()| ExitCode::SUCCESS),
-        ["full", named @ ..] => (Size::FULL, named),
-        ["usual", named @ ..] => (Size::USUAL, named),
-        ["brief", named @ ..] => (Size::BRIEF, named),
-        _ => return Err("read the arguments: give full, usual or brief, and names such as nothing-lost".into()),
-    };
-    let chosen = if named.is_empty() { &GUARANTEES[..] } else { named };
-    let mut kept = true;
-    for guarantee in chosen {
-        let row = match *guarantee {
-            "nothing-lost" => nothing_lost::check(&size).await,
-            "crash-loop" => crash_loop::check(&size).await,
-            "run-once" => run_once::check(&size).await,
-            "takeover" => takeover::check(&size).await,
-            "deadline" => deadline::check(&size).await,
-            "million-etas" => delays::check(&size).await,
-            "reconnect" => reconnect::check(&size).await,
-            "durable-revokes" => on_rabbitmq::check("durable-revokes", &size).await,
-            "warm-shutdown" => on_rabbitmq::check("warm-shutdown", &size).await,
-            "blocked-reactor" => on_rabbitmq::check("blocked-reactor", &size).await,
-            "idle-quiet" => on_rabbitmq::check("idle-quiet", &size).await,
-            other => Err(format!("find the guarantee {other:?}: there are {}", GUARANTEES.join(" ")).into()),
-        }?;
-        row.print();
-        kept &= row.apium.kept;
+        _ => {}
     }
-    Ok(if kept { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let sizes = [Size::FULL, Size::USUAL, Size::BRIEF];
+    let kept = chosen::run(&args, sizes, &GUARANTEES, async |guarantee, size| match guarantee {
+        "nothing-lost" => nothing_lost::check(size).await,
+        "crash-loop" => crash_loop::check(size).await,
+        "run-once" => run_once::check(size).await,
+        "takeover" => takeover::check(size).await,
+        "deadline" => deadline::check(size).await,
+        "million-etas" => delays::check(size).await,
+        "reconnect" => reconnect::check(size).await,
+        operated => on_rabbitmq::check(operated, size).await,
+    });
+    Ok(if kept.await? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

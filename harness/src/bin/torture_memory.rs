@@ -5,6 +5,7 @@
 use std::process::ExitCode;
 
 use apium::prelude::BoxError;
+use apium_harness::faults::kit::chosen;
 use apium_harness::operating::crew::{log_file, log_warnings_to};
 use apium_harness::operating::rows::{self, GUARANTEES};
 use apium_harness::operating::size::Size;
@@ -15,21 +16,13 @@ use apium_harness::torture::store::Site;
 async fn main() -> Result<ExitCode, BoxError> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    let (size, named) = match args.as_slice() {
-        ["full", named @ ..] => (Size::FULL, named),
-        ["usual", named @ ..] => (Size::USUAL, named),
-        ["brief", named @ ..] => (Size::BRIEF, named),
-        _ => return Err("read the arguments: give full, usual or brief, and names such as durable-revokes".into()),
-    };
     let scratch = ScratchFolder::new()?;
     let log = log_file(scratch.folder());
     log_warnings_to(&log)?;
-    let mut kept = true;
-    for guarantee in if named.is_empty() { &GUARANTEES[..] } else { named } {
+    let sizes = [Size::FULL, Size::USUAL, Size::BRIEF];
+    let kept = chosen::run(&args, sizes, &GUARANTEES, async |guarantee, size| {
         let scratch = ScratchFolder::new()?;
-        let row = rows::check(guarantee, Site::new(scratch.folder(), "memory://"), &log, &size).await?;
-        row.print();
-        kept &= row.apium.kept;
-    }
-    Ok(if kept { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        rows::check(guarantee, Site::new(scratch.folder(), "memory://"), &log, size).await
+    });
+    Ok(if kept.await? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

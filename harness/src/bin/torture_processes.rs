@@ -4,6 +4,7 @@
 use std::process::ExitCode;
 
 use apium::prelude::BoxError;
+use apium_harness::faults::kit::chosen;
 use apium_harness::operating::on_redis;
 use apium_harness::processes::size::Size;
 use apium_harness::processes::worker::worker_or;
@@ -19,27 +20,13 @@ fn main() -> ExitCode {
 
 async fn check(args: &[String]) -> Result<bool, BoxError> {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    let (size, named) = match args.as_slice() {
-        ["full", named @ ..] => (Size::FULL, named),
-        ["usual", named @ ..] => (Size::USUAL, named),
-        ["brief", named @ ..] => (Size::BRIEF, named),
-        _ => return Err("read the arguments: give full, usual or brief, and names such as isolation".into()),
-    };
-    let chosen = if named.is_empty() { &GUARANTEES[..] } else { named };
-    let mut kept = true;
-    let operating = (&size.operating, size.celery);
-    for guarantee in chosen {
-        let row = match *guarantee {
-            "isolation" => children_killed::check(&size).await,
-            "nothing-lost" => workers_killed::check(&size).await,
-            "crash-loop" => crash_loop::check(&size).await,
-            "time-limits" => time_limits::check(&size).await,
-            "durable-revokes" => on_redis::check_children("durable-revokes", operating).await,
-            "warm-shutdown" => on_redis::check_children("warm-shutdown", operating).await,
-            other => Err(format!("find the guarantee {other:?}: there are {}", GUARANTEES.join(" ")).into()),
-        }?;
-        row.print();
-        kept &= row.apium.kept;
-    }
-    Ok(kept)
+    let sizes = [Size::FULL, Size::USUAL, Size::BRIEF];
+    let kept = chosen::run(&args, sizes, &GUARANTEES, async |guarantee, size| match guarantee {
+        "isolation" => children_killed::check(size).await,
+        "nothing-lost" => workers_killed::check(size).await,
+        "crash-loop" => crash_loop::check(size).await,
+        "time-limits" => time_limits::check(size).await,
+        operated => on_redis::check_children(operated, (&size.operating, size.celery)).await,
+    });
+    kept.await
 }

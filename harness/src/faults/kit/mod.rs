@@ -1,6 +1,7 @@
 //! What the fault tests share: workers and tasks, the log of runs, kills, and the line that each test prints.
 
 pub mod celery;
+pub mod chosen;
 pub mod crew;
 pub mod kills;
 pub mod look;
