@@ -1,6 +1,12 @@
-//! Reads the output of `cargo test` and counts the tests.
+//! Reads the output of `cargo test`, counts the tests, and keeps what failed tests said first.
 
 use std::time::Duration;
+
+/// How many lines of a failed test are said again after the last test.
+const MOST_LINES: usize = 30;
+
+/// How many failed tests are said again. The output above has all of them.
+const MOST_TOLD: usize = 10;
 
 /// The counts over all test binaries.
 #[derive(Debug, Default)]
@@ -11,6 +17,8 @@ pub(crate) struct Total {
     binaries: u64,
     /// The names of failed tests, each with its binary.
     failures: Vec<String>,
+    /// The first lines of what failed tests printed.
+    told: Vec<Vec<String>>,
     current: Binary,
 }
 
@@ -25,11 +33,14 @@ struct Binary {
     listed: Vec<String>,
     /// Whether the lines of that list are being read.
     is_listing: bool,
+    /// Whether the output of a failed test is being read.
+    is_telling: bool,
 }
 
 impl Total {
     /// Reads one line of output.
     pub(crate) fn read(&mut self, line: &str) {
+        self.keep(line);
         if let Some(name) = announced(line) {
             self.end_binary();
             self.current = Binary { name: Some(name), is_running: true, ..Binary::default() };
@@ -45,6 +56,21 @@ impl Total {
                 _ if line.is_empty() => {}
                 _ => self.current.listed.clear(),
             }
+        }
+    }
+
+    /// Keeps the line if a failed test printed it. A backtrace is left out: the panic names its place.
+    fn keep(&mut self, line: &str) {
+        if line.starts_with("---- ") && line.ends_with(" stdout ----") {
+            self.current.is_telling = self.told.len() < MOST_TOLD;
+            if self.current.is_telling {
+                self.told.push(Vec::new());
+            }
+        } else if line == "failures:" || line == "stack backtrace:" {
+            self.current.is_telling = false;
+        }
+        if let Some(told) = self.told.last_mut().filter(|told| self.current.is_telling && told.len() < MOST_LINES) {
+            told.push(line.to_owned());
         }
     }
 
@@ -81,7 +107,8 @@ impl Total {
     /// Ends the count, and returns the lines to print, the total last.
     pub(crate) fn finish(&mut self, took: Duration) -> Vec<String> {
         self.end_binary();
-        let mut lines: Vec<String> = self.failures.iter().map(|failure| format!("failed: {failure}")).collect();
+        let mut lines: Vec<String> = std::mem::take(&mut self.told).into_iter().flatten().collect();
+        lines.extend(self.failures.iter().map(|failure| format!("failed: {failure}")));
         lines.push(format!(
             "total: {} passed, {} failed, {} ignored ({} binaries, {} s)",
             self.passed,
@@ -142,19 +169,29 @@ mod tests {
         let (total, lines) = count(
             "     Running tests/it/main.rs (target/debug/deps/it-77)\n\
              test deep::inside ... FAILED\n\
-             \nfailures:\n\n---- deep::inside stdout ----\n    four spaces of the test's own\n\n\
+             \nfailures:\n\n---- deep::inside stdout ----\n    four spaces of the test's own\n\
+             stack backtrace:\n   0: somewhere\n\n\
              \nfailures:\n    deep::inside\n    other\n\n\
              test result: FAILED. 5 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s\n",
         );
         assert_eq!(
             lines,
             [
+                "---- deep::inside stdout ----",
+                "    four spaces of the test's own",
                 "failed: deep::inside (it)",
                 "failed: other (it)",
                 "total: 5 passed, 2 failed, 0 ignored (1 binaries, 7 s)"
             ]
         );
         assert!(!total.is_good());
+    }
+
+    #[test]
+    fn of_what_failed_tests_print_only_the_beginning_is_said_again() {
+        let test = format!("---- long stdout ----\n{}", "more\n".repeat(100));
+        let (_, lines) = count(&format!("failures:\n\n{}\nfailures:\n    long\n", test.repeat(20)));
+        assert_eq!(lines.len(), 10 * 30 + 1);
     }
 
     #[test]

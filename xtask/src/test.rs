@@ -1,4 +1,5 @@
-//! `cargo xtask test`: every test of the workspace, and their total as the last line.
+//! `cargo xtask test`: every test of the workspace, the first words of those that failed, and the total as the last
+//! line.
 //!
 //! It first installs what the tests need, where it is missing (`cargo xtask peers` does only that).
 //! `cargo test --workspace` builds and runs unit tests, integration tests and doc tests. It also builds the examples,

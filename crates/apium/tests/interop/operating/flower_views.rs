@@ -66,6 +66,8 @@ impl Watched {
         });
         let child = parent["children"][0].as_str().unwrap().to_owned();
         this.flower.until(&format!("/api/task/info/{child}"), |task| task["state"] == "SUCCESS");
+        // The heartbeat that Flower asks for has no figures. They come with the worker's next one, and stay.
+        this.flower.until("/workers?json=1", |page| page["data"][0]["active"].is_number());
         Self { ids: this.ids.into_iter().chain([("child", child)]).collect(), ..this }
     }
 
@@ -214,10 +216,7 @@ fn flower_shows_the_same_worker_on_its_pages_and_in_its_metrics() {
             assert!(page.contains(part), "{:?}: {part} is not in {page}", watched.side);
         }
     }
-    // The heartbeat that Flower asks for has no figures. They come with the next one.
-    let has_figures = |page: &Value| page["data"][0]["active"].is_number();
-    let mut workers =
-        [&rust, &python].map(|watched| watched.flower.until("/workers?json=1", has_figures)["data"][0].clone());
+    let mut workers = [&rust, &python].map(|watched| watched.flower.json("/workers?json=1")["data"][0].clone());
     assert_eq!(workers[0]["sw_ident"], "apium");
     assert_eq!(Shape::of(&workers[0]), Shape::of(&workers[1]), "{workers:?}");
     for counted in ["task-received", "task-started", "task-succeeded", "task-failed", "task-retried", "task-revoked"] {
