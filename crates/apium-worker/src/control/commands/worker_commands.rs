@@ -116,6 +116,9 @@ pub(crate) fn conf(controlled: &Arc<Controlled>, arguments: &GivenArguments<'_>,
     }
 }
 
+/// The version of Celery whose messages, commands and results this worker speaks. Readers of a report look for it.
+const SPOKEN: &str = "5.7";
+
 pub(crate) fn report(controlled: &Arc<Controlled>, _: &GivenArguments<'_>, _: &ControlRequest) -> Answered {
     if let Some(app) = &controlled.inspected {
         return Ok(Answer::Reply(ok_reply(&app.report)));
@@ -123,7 +126,7 @@ pub(crate) fn report(controlled: &Arc<Controlled>, _: &GivenArguments<'_>, _: &C
     let publisher = &controlled.process.settler.publisher;
     let results = controlled.process.backends.app().map_or("none".to_owned(), |backend| backend.address().to_string());
     let mut text = format!(
-        "\nsoftware -> apium:{}\nplatform -> system:{} arch:{}\nloader   -> apium\nsettings -> transport:{} results:{results}\n\n",
+        "\nsoftware -> celery:{SPOKEN} (its messages) apium:{}\nplatform -> system:{} arch:{}\nloader   -> apium\nsettings -> transport:{} results:{results}\n\n",
         env!("CARGO_PKG_VERSION"),
         std::env::consts::OS,
         std::env::consts::ARCH,
