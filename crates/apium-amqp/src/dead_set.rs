@@ -13,7 +13,7 @@ use lapin::message::Delivery;
 use crate::broker::AmqpBroker;
 use crate::consumer::whole_queue::WholeQueue;
 use crate::publish::declare::queue_counts;
-use crate::publish::properties::encode;
+use crate::publish::properties::{as_copy, encode};
 use crate::publish::publisher::Ready;
 use crate::publish::table::short;
 use crate::settle::dead_letter::{self, QUEUE, key_of};
@@ -36,6 +36,8 @@ impl AmqpBroker {
                 let missing = || Error::new(ErrorKind::Corrupt, format!("{what}: the header of one cannot be read"));
                 let (properties, queue) = dead_letter::original(&delivery.properties).ok_or_else(missing)?;
                 shared.ensure_queue(&queue).await?;
+                // A consumer may remember that this message was settled when it went to the dead set.
+                let properties = as_copy(&shared.clock, properties);
                 let routing_key = short("name of a queue", &queue)?;
                 let body = Bytes::copy_from_slice(&delivery.data);
                 messages.push(Ready { exchange: "".into(), routing_key, properties, body, mandatory: true });

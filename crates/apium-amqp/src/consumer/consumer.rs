@@ -15,14 +15,14 @@ use tokio::task::JoinHandle;
 
 use crate::connection::live_channel::LiveChannel;
 use crate::connection::runtime;
-use crate::consumer::late_settlements::{MessageKey, Settled};
+use crate::consumer::late_settlements::{MessageKey, OneMessage, Settled};
 use crate::consumer::mark_ledger::MarkedRun;
 use crate::consumer::open_channel::{OpenChannel, WantedSubscriptions};
 use crate::consumer::run_marks::RunMarks;
 use crate::consumer::state::{Arrival, Carried, ConsumerState, Incoming};
 use crate::crash_points::reached;
 use crate::publish::delayed::target_of;
-use crate::publish::properties::decode;
+use crate::publish::properties::{copy_number, decode};
 use crate::settle::acker::AmqpAcker;
 use crate::shared::{BrokerShared, next_number};
 
@@ -243,7 +243,9 @@ fn hand_out(
     let key = decoded.as_ref().ok().and_then(|message| MessageKey::of(&queue, message));
     let fence = next_number(&shared.clock);
     let number = key.as_ref().map_or(fence, MessageKey::number);
-    let incoming = Incoming { tag, fence, redelivered, crashes, key, queue: queue.clone(), carried: carried.clone() };
+    let message = key.map(|key| OneMessage::new(key, copy_number(&carried.properties)));
+    let (queue_of, carried_on) = (queue.clone(), carried.clone());
+    let incoming = Incoming { tag, fence, redelivered, crashes, message, queue: queue_of, carried: carried_on };
     match state.arrive(incoming) {
         Arrival::Attached(run) => {
             tracing::debug!(queue = &*queue, "a message that is in a run came again; the run goes on");

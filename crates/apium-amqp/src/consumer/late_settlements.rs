@@ -10,7 +10,8 @@ use apium_protocol::message::message::Message;
 /// How many are remembered; the oldest go.
 const MOST: usize = 8192;
 
-/// Names a message over its deliveries: the same task, in the same queue, with the same number of retries.
+/// Names the runs of a message: the same task, in the same queue, with the same number of retries. What waited in the
+/// queues of delays, or in the dead set, still has the key of the message that it took the place of: crashes count on.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct MessageKey {
     queue: Arc<str>,
@@ -44,6 +45,21 @@ impl MessageKey {
     }
 }
 
+/// Names one message over its deliveries. A message that took the place of another one has a number of its own beside
+/// the key. Without it, the settlement of the first would be taken for one of the second, which would be lost.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct OneMessage {
+    pub(crate) key: MessageKey,
+    copy: i64,
+}
+
+impl OneMessage {
+    /// The name of a message; `copy` is 0, or its number (`copy_number`).
+    pub(crate) fn new(key: MessageKey, copy: i64) -> Self {
+        Self { key, copy }
+    }
+}
+
 /// How a delivery was settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Settled {
@@ -57,15 +73,15 @@ pub(crate) enum Settled {
 #[derive(Debug, Default)]
 pub(crate) struct LateSettlements {
     /// With the epoch in which it was settled.
-    by_key: HashMap<MessageKey, VecDeque<(u64, Settled)>>,
-    order: VecDeque<MessageKey>,
+    by_message: HashMap<OneMessage, VecDeque<(u64, Settled)>>,
+    order: VecDeque<OneMessage>,
 }
 
 impl LateSettlements {
     /// A message was settled in this epoch.
-    pub(crate) fn add(&mut self, key: MessageKey, epoch: u64, settled: Settled) {
-        self.order.push_back(key.clone());
-        self.by_key.entry(key).or_default().push_back((epoch, settled));
+    pub(crate) fn add(&mut self, message: OneMessage, epoch: u64, settled: Settled) {
+        self.order.push_back(message.clone());
+        self.by_message.entry(message).or_default().push_back((epoch, settled));
         while self.order.len() > MOST
             && let Some(oldest) = self.order.pop_front()
         {
@@ -74,18 +90,18 @@ impl LateSettlements {
     }
 
     /// How a message was settled in an epoch before this one. It is forgotten then.
-    pub(crate) fn take(&mut self, key: &MessageKey, epoch: u64) -> Option<Settled> {
-        let all = self.by_key.get_mut(key)?;
+    pub(crate) fn take(&mut self, message: &OneMessage, epoch: u64) -> Option<Settled> {
+        let all = self.by_message.get_mut(message)?;
         let found = all.front().filter(|(settled_in, _)| *settled_in < epoch).map(|(_, settled)| *settled)?;
-        self.forget_oldest(key);
+        self.forget_oldest(message);
         Some(found)
     }
 
-    fn forget_oldest(&mut self, key: &MessageKey) {
-        if let Some(all) = self.by_key.get_mut(key) {
+    fn forget_oldest(&mut self, message: &OneMessage) {
+        if let Some(all) = self.by_message.get_mut(message) {
             all.pop_front();
             if all.is_empty() {
-                self.by_key.remove(key);
+                self.by_message.remove(message);
             }
         }
     }
@@ -95,8 +111,8 @@ impl LateSettlements {
 mod tests {
     use super::*;
 
-    fn key(id: &str) -> MessageKey {
-        MessageKey { queue: "q".into(), id: id.into(), retries: 0 }
+    fn key(id: &str) -> OneMessage {
+        OneMessage::new(MessageKey { queue: "q".into(), id: id.into(), retries: 0 }, 0)
     }
 
     #[test]
@@ -110,6 +126,15 @@ mod tests {
     }
 
     #[test]
+    fn what_took_the_place_of_a_message_is_another_one() {
+        let mut late = LateSettlements::default();
+        late.add(key("a"), 1, Settled::Acked);
+        let copy = OneMessage { copy: 7, ..key("a") };
+        assert_eq!(late.take(&copy, 2), None);
+        assert_eq!(late.take(&key("a"), 2), Some(Settled::Acked));
+    }
+
+    #[test]
     fn the_oldest_are_forgotten() {
         let mut late = LateSettlements::default();
         for n in 0..=MOST {
@@ -117,6 +142,6 @@ mod tests {
         }
         assert_eq!(late.take(&key("0"), 2), None);
         assert_eq!(late.take(&key("1"), 2), Some(Settled::Discarded));
-        assert_eq!(late.by_key.len(), MOST - 1);
+        assert_eq!(late.by_message.len(), MOST - 1);
     }
 }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use lapin::BasicProperties;
 
 use crate::connection::live_channel::LiveChannel;
-use crate::consumer::late_settlements::{LateSettlements, MessageKey, Settled};
+use crate::consumer::late_settlements::{LateSettlements, MessageKey, OneMessage, Settled};
 use crate::consumer::mark_ledger::MarkedRun;
 
 /// How long after a channel was opened its messages may be those that were settled before the cut. The server delivers
@@ -30,7 +30,7 @@ pub(crate) struct Carried {
 pub(crate) struct InFlight {
     /// Its delivery tag on the present channel; `None` while the server has taken it back.
     pub(crate) tag: Option<u64>,
-    key: Option<MessageKey>,
+    message: Option<OneMessage>,
     pub(crate) queue: Arc<str>,
     pub(crate) carried: Arc<Carried>,
     redelivered: bool,
@@ -49,7 +49,7 @@ pub(crate) struct Incoming {
     pub(crate) fence: u64,
     pub(crate) redelivered: bool,
     pub(crate) crashes: u32,
-    pub(crate) key: Option<MessageKey>,
+    pub(crate) message: Option<OneMessage>,
     pub(crate) queue: Arc<str>,
     pub(crate) carried: Arc<Carried>,
 }
@@ -80,7 +80,7 @@ struct Inner {
     /// By the fence of the receipt.
     in_flight: HashMap<u64, InFlight>,
     /// The fences of runs whose delivery the server has taken back.
-    orphans: HashMap<MessageKey, Vec<u64>>,
+    orphans: HashMap<OneMessage, Vec<u64>>,
     late: LateSettlements,
     /// How many deliveries may be in flight; 0 is unlimited.
     prefetch: usize,
@@ -129,11 +129,11 @@ impl ConsumerState {
         // A message without an id cannot be recognised: its next delivery is a new run.
         in_flight.retain(|fence, delivery| {
             if delivery.tag.take().is_some()
-                && let Some(key) = &delivery.key
+                && let Some(message) = &delivery.message
             {
-                orphans.entry(key.clone()).or_default().push(*fence);
+                orphans.entry(message.clone()).or_default().push(*fence);
             }
-            delivery.key.is_some()
+            delivery.message.is_some()
         });
     }
 
@@ -151,27 +151,27 @@ impl ConsumerState {
 
     /// What becomes of a message that came.
     pub(crate) fn arrive(&self, incoming: Incoming) -> Arrival {
-        let Incoming { tag, fence, redelivered, crashes, key, queue, carried } = incoming;
+        let Incoming { tag, fence, redelivered, crashes, message, queue, carried } = incoming;
         let inner = &mut *self.lock();
-        if let Some(key) = key.as_ref().filter(|_| redelivered) {
-            if let Some(fences) = inner.orphans.get_mut(key) {
+        if let Some(message) = message.as_ref().filter(|_| redelivered) {
+            if let Some(fences) = inner.orphans.get_mut(message) {
                 let orphan = fences.pop();
                 if fences.is_empty() {
-                    inner.orphans.remove(key);
+                    inner.orphans.remove(message);
                 }
                 if let Some(fence) = orphan
                     && let Some(delivery) = inner.in_flight.get_mut(&fence)
                 {
                     delivery.tag = Some(tag);
-                    return Arrival::Attached(delivery.started.then(|| (fence, key.clone())));
+                    return Arrival::Attached(delivery.started.then(|| (fence, message.key.clone())));
                 }
             }
             let is_soon = inner.opened.is_none_or(|opened| opened.elapsed() < AFTER_CUT);
-            if let Some(settled) = inner.late.take(key, inner.epoch).filter(|_| is_soon) {
+            if let Some(settled) = inner.late.take(message, inner.epoch).filter(|_| is_soon) {
                 return Arrival::Settled(settled);
             }
         }
-        let delivery = InFlight { tag: Some(tag), key, queue, carried, redelivered, crashes, started: false };
+        let delivery = InFlight { tag: Some(tag), message, queue, carried, redelivered, crashes, started: false };
         inner.in_flight.insert(fence, delivery);
         Arrival::New
     }
@@ -221,8 +221,8 @@ impl ConsumerState {
             };
             delivery.started = true;
             taken.redelivered |= delivery.redelivered;
-            if let Some(key) = delivery.key.as_ref().filter(|_| delivery.tag.is_some()) {
-                taken.runs.push((receipt.fence, key.clone()));
+            if let Some(message) = delivery.message.as_ref().filter(|_| delivery.tag.is_some()) {
+                taken.runs.push((receipt.fence, message.key.clone()));
             }
         }
         taken
@@ -244,22 +244,22 @@ impl ConsumerState {
                 continue;
             };
             if delivery.tag.is_none()
-                && let Some(key) = &delivery.key
-                && let Some(fences) = inner.orphans.get_mut(key)
+                && let Some(message) = &delivery.message
+                && let Some(fences) = inner.orphans.get_mut(message)
             {
                 fences.retain(|fence| *fence != receipt.fence);
                 if fences.is_empty() {
-                    inner.orphans.remove(key);
+                    inner.orphans.remove(message);
                 }
             }
             taken.tags.extend(delivery.tag);
-            if let Some(key) = delivery.key.as_ref().filter(|_| delivery.crashes > 0) {
-                taken.crashed.insert(key.clone());
+            if let Some(message) = delivery.message.as_ref().filter(|_| delivery.crashes > 0) {
+                taken.crashed.insert(message.key.clone());
             }
-            if let (Some(key), Some(settled)) = (delivery.key, settled) {
+            if let (Some(message), Some(settled)) = (delivery.message, settled) {
                 // An orphan counts as settled in an earlier epoch, and so does one whose ack may still be lost.
                 let epoch = if delivery.tag.is_none() { inner.epoch.saturating_sub(1) } else { inner.epoch };
-                inner.late.add(key, epoch, settled);
+                inner.late.add(message, epoch, settled);
             }
         }
         if let Some(waker) = inner.waker.take() {
@@ -310,13 +310,23 @@ mod tests {
     }
 
     fn arrive(state: &ConsumerState, tag: u64, fence: u64, redelivered: bool, id: &str) -> Arrival {
-        arrive_by(state, tag, fence, redelivered, key(id))
+        arrive_by(state, tag, fence, redelivered, one(id, 0))
     }
 
-    fn arrive_by(state: &ConsumerState, tag: u64, fence: u64, redelivered: bool, key: Option<MessageKey>) -> Arrival {
+    fn one(id: &str, copy: i64) -> Option<OneMessage> {
+        key(id).map(|key| OneMessage::new(key, copy))
+    }
+
+    fn arrive_by(
+        state: &ConsumerState,
+        tag: u64,
+        fence: u64,
+        redelivered: bool,
+        message: Option<OneMessage>,
+    ) -> Arrival {
         let carried = Arc::new(Carried { properties: BasicProperties::default(), body: Bytes::new() });
         state.received(tag);
-        state.arrive(Incoming { tag, fence, redelivered, crashes: 0, key, queue: "q".into(), carried })
+        state.arrive(Incoming { tag, fence, redelivered, crashes: 0, message, queue: "q".into(), carried })
     }
 
     fn receipt(fence: u64) -> Receipt {
@@ -366,6 +376,21 @@ mod tests {
         state.take(&[receipt(101)], None);
         state.lose_channel();
         assert_eq!(arrive(&state, 1, 102, true, "a"), Arrival::Settled(Settled::Acked));
+    }
+
+    #[test]
+    fn what_took_the_place_of_a_message_is_run_though_that_one_was_settled() {
+        let state = ConsumerState::new(0);
+        // One waits in the queues of delays, and its ack may be lost. The other waits there, and is not settled yet.
+        arrive(&state, 1, 100, false, "a");
+        arrive(&state, 2, 101, false, "b");
+        state.take(&[receipt(100)], Some(Settled::Acked));
+        state.lose_channel();
+        // They come from there by way of another worker, which died.
+        assert_eq!(arrive_by(&state, 1, 102, true, one("a", 7)), Arrival::New);
+        assert_eq!(arrive_by(&state, 2, 103, true, one("b", 8)), Arrival::New);
+        assert_eq!(arrive(&state, 3, 104, true, "a"), Arrival::Settled(Settled::Acked));
+        assert_eq!(arrive(&state, 4, 105, true, "b"), Arrival::Attached(None));
     }
 
     #[test]

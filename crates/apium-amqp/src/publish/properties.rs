@@ -6,17 +6,24 @@ use apium_protocol::json::text::Json;
 use apium_protocol::message::headers::Headers;
 use apium_protocol::message::message::Message;
 use apium_protocol::message::properties::Properties;
+use apium_transport::clock::Clock;
 use apium_transport::error::{Error, ErrorKind, Result};
 use bytes::Bytes;
 use lapin::BasicProperties;
+use lapin::types::AMQPValue;
 
 use crate::publish::table::{from_json_map, short, size_of, to_json};
+use crate::shared::next_number;
 
 /// The header in which a dead letter says what it is.
 pub(crate) const DEAD_HEADER: &str = "x-apium-dead";
 
 /// The header in which a message that waits in the queues of delays says how many crashes it had.
 pub(crate) const CRASHES_HEADER: &str = "x-apium-crashes";
+
+/// The header in which a message that took the place of another one has a number of its own: see
+/// [`OneMessage`](crate::consumer::late_settlements::OneMessage).
+pub(crate) const COPY_HEADER: &str = "x-apium-copy";
 
 /// A message's headers must fit one frame, of which RabbitMQ takes 128 KiB by default. The properties need some of it.
 const LARGEST_HEADERS: usize = 126 * 1024;
@@ -26,7 +33,8 @@ fn is_of_transport(name: &str) -> bool {
     name.starts_with("x-death")
         || name.starts_with("x-first-death")
         || name.starts_with("x-last-death")
-        || matches!(name, "x-delivery-count" | "x-acquired-count" | "x-opt-deaths" | DEAD_HEADER | CRASHES_HEADER)
+        || matches!(name, "x-delivery-count" | "x-acquired-count" | "x-opt-deaths")
+        || matches!(name, DEAD_HEADER | CRASHES_HEADER | COPY_HEADER)
 }
 
 /// The properties of a message, with its headers.
@@ -180,6 +188,22 @@ pub(crate) fn label(from: &BasicProperties) -> (Option<String>, Option<String>) 
 
 /// How many crashes a message had before it was delayed.
 pub(crate) fn crashes_before(from: &BasicProperties) -> u32 {
-    let count = from.headers().as_ref().and_then(|headers| crate::publish::table::int_in(headers, CRASHES_HEADER));
-    count.and_then(|count| u32::try_from(count).ok()).unwrap_or_default()
+    number_in(from, CRASHES_HEADER).and_then(|count| u32::try_from(count).ok()).unwrap_or_default()
+}
+
+/// The number that a message has which took the place of another one; 0 for any other.
+pub(crate) fn copy_number(from: &BasicProperties) -> i64 {
+    number_in(from, COPY_HEADER).unwrap_or_default()
+}
+
+fn number_in(from: &BasicProperties, header: &str) -> Option<i64> {
+    from.headers().as_ref().and_then(|headers| crate::publish::table::int_in(headers, header))
+}
+
+/// The same properties, with a new such number.
+pub(crate) fn as_copy(clock: &Clock, properties: BasicProperties) -> BasicProperties {
+    let number = i64::try_from(next_number(clock)).unwrap_or(i64::MAX);
+    let mut headers = properties.headers().clone().unwrap_or_default();
+    headers.insert(COPY_HEADER.into(), AMQPValue::LongLongInt(number));
+    properties.with_headers(headers)
 }

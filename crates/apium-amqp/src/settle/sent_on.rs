@@ -5,7 +5,7 @@ use apium_transport::error::Result;
 
 use crate::consumer::state::InFlight;
 use crate::publish::delayed::{Delay, target_of_queue};
-use crate::publish::properties::{CRASHES_HEADER, kept, own_headers};
+use crate::publish::properties::{CRASHES_HEADER, as_copy, kept, own_headers};
 use crate::publish::publish::waiting;
 use crate::publish::publisher::Ready;
 use crate::publish::table::{int, short};
@@ -28,7 +28,8 @@ pub(crate) async fn sent_on(shared: &BrokerShared, delivery: &InFlight, how: &Di
         // It comes as new, so nobody would look for them.
         own.get_or_insert_default().insert(CRASHES_HEADER.into(), int(delivery.crashes.into()));
     }
-    let properties = kept(properties, own);
+    // It has the key of the message that is settled for it, and must not be taken for that one.
+    let properties = as_copy(&shared.clock, kept(properties, own));
     if let Some(delay) = delay {
         shared.ensure_delayed(&delivery.queue).await?;
         return waiting(delay, &target_of_queue(&delivery.queue), properties, body);

@@ -5,8 +5,10 @@ use std::time::Duration;
 use apium_peers::proxy::Proxy;
 use apium_peers::rabbitmq_server::{RabbitmqServer, fresh_vhost};
 use apium_transport::broker::broker::Broker;
+use apium_transport::broker::dead_set::DeadReason;
 use apium_transport::broker::fleet::{FleetLimits, FleetTopic};
 use apium_transport::broker::settlement::Disposition;
+use apium_transport::clock::Clock;
 use apium_transport::error::ErrorKind;
 use apium_transport::health::Health;
 
@@ -40,6 +42,39 @@ async fn a_run_goes_on_over_a_cut() {
     reader.acker().ack(receipts(&next)).await.unwrap();
     reader.close().await.unwrap();
     assert_eq!(broker.queues().unwrap().depth("q").await.unwrap(), 0, "all are settled, once");
+}
+
+/// A message that waited in the queues of delays, and one that was replayed, have the id of the message that was settled
+/// for them. They come again, since a worker died that had them, to the consumer that has settled that one; and its
+/// connection was cut, so it looks for what it had settled. They are run all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_took_the_place_of_a_message_is_not_taken_for_it() {
+    let vhost = fresh_vhost();
+    let (broker, proxy) = behind_proxy(&vhost.name);
+    send(&broker, "q", &["dead", "delayed"]).await;
+    let mut reader = consumer(&broker, "q", 2).await;
+    let got = receipts(&take(&mut reader, 2).await);
+    // What comes now is for the other one.
+    reader.pause().await.unwrap();
+    let soon = Clock::system().now().checked_add(Duration::from_millis(200)).unwrap();
+    let reason = DeadReason::new("test", "to be replayed".to_owned());
+    let (dead, delayed) = ((got[0].clone(), Disposition::Dead(reason)), (got[1].clone(), Disposition::Delay(soon)));
+    reader.acker().reject(vec![dead, delayed]).await.unwrap();
+    let letters = broker.dead().unwrap().list(0, 10).await.unwrap();
+    broker.dead().unwrap().replay(letters.iter().map(|letter| letter.key).collect()).await.unwrap();
+    let other = open(&vhost.url, &[]).unwrap();
+    let mut victim = consumer(&other, "q", 2).await;
+    let mut had = names(&take(&mut victim, 2).await);
+    had.sort();
+    assert_eq!(had, ["dead", "delayed"]);
+    drop((victim, other));
+    proxy.cut();
+    let again = take(&mut reader, 2).await;
+    let mut names = names(&again);
+    names.sort();
+    assert_eq!(names, ["dead", "delayed"]);
+    reader.acker().ack(receipts(&again)).await.unwrap();
+    reader.close().await.unwrap();
 }
 
 /// A consumer that waits consumes again after each cut, and a publisher publishes.
