@@ -1,5 +1,5 @@
-//! Settings that change what is stored in Redis: protocol 1, extended and compressed results, key prefixes; and the list of
-//! all settings.
+//! Settings that change what is stored in Redis: protocol 1, extended and compressed results, key prefixes. And the
+//! list of all settings.
 
 use std::collections::BTreeSet;
 
