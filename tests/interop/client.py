@@ -171,10 +171,25 @@ def forget(id):
     return {}
 
 
+def written(default):
+    """A default of a setting, as `docs/SETTINGS.md` writes those of Apium."""
+    if default is None or default in ((), [], {}, ""):
+        return "none"
+    if isinstance(default, bool):
+        return str(default).lower()
+    if isinstance(default, datetime.timedelta):
+        return f"{default.days}d"
+    if isinstance(default, dict):
+        return ", ".join(f"{name}={written(value)}" for name, value in default.items())
+    if isinstance(default, (tuple, list)):
+        return ", ".join(map(written, default))
+    return f"{default:g}" if isinstance(default, float) else str(default)
+
+
 @operation
 def settings():
-    """The names of Celery's settings."""
-    return {"names": sorted(DEFAULTS)}
+    """Celery's settings with their defaults."""
+    return {"defaults": {name: written(default) for name, default in DEFAULTS.items()}}
 
 
 @operation

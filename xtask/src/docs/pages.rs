@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::commands::Answer;
 use crate::docs::coverage::{self, Covered};
-use crate::docs::{guide, options, program};
+use crate::docs::{celery_settings, guide, options, program};
 use crate::files::{self, File};
 use crate::tidy::source::rust::Source;
 use crate::{output, process};
@@ -23,13 +23,13 @@ pub(crate) fn run(args: &[String]) -> Answer {
     if args.iter().any(|arg| arg == "--check") {
         let mut wrong = gaps(&files)?;
         wrong.extend(stale(&root, &own_pages(&files)?));
-        wrong.extend(stale(&root, &program_pages()?));
+        wrong.extend(stale(&root, &program_pages(&root)?));
         wrong.iter().for_each(|line| output::line(line));
         return Ok(wrong.is_empty());
     }
     let rows = guide_rows(&files)?;
     output::line(&coverage::table(&coverage::join(&rows, &tests(&files)), true));
-    for page in own_pages(&files)?.into_iter().chain(program_pages()?) {
+    for page in own_pages(&files)?.into_iter().chain(program_pages(&root)?) {
         fs::write(root.join(page.path), &page.text).map_err(|e| format!("write {}: {e}", page.path))?;
         output::step(&format!("wrote {}", page.path));
     }
@@ -38,10 +38,19 @@ pub(crate) fn run(args: &[String]) -> Answer {
     Ok(gaps.is_empty())
 }
 
-/// The pages that the program `apium` prints. The tests of the crate `apium` compare them with its binary, too.
-fn program_pages() -> Result<Vec<Page>, String> {
+/// The pages that the program `apium` prints, and the one that is made of its settings. The tests of the crate `apium`
+/// compare them with its binary, too.
+fn program_pages(root: &Path) -> Result<Vec<Page>, String> {
     let settings = Page { path: "docs/SETTINGS.md", text: program::settings()? };
-    Ok(vec![settings, Page { path: "docs/COMMAND-LINE.md", text: program::command_line()? }])
+    let celerys = celery_settings_page(root, &settings.text)?;
+    Ok(vec![settings, celerys, Page { path: "docs/COMMAND-LINE.md", text: program::command_line()? }])
+}
+
+/// The page of Celery's settings, from Apium's page of settings.
+fn celery_settings_page(root: &Path, own: &str) -> Result<Page, String> {
+    let list = "tests/interop/settings.json";
+    let celerys = fs::read_to_string(root.join(list)).map_err(|e| format!("read {list}: {e}"))?;
+    Ok(Page { path: "docs/CELERY-SETTINGS.md", text: celery_settings::page(own, &celerys)? })
 }
 
 /// The pages that need no program but this one.
@@ -104,6 +113,8 @@ mod tests {
         let files = files::all(&root).unwrap();
         let mut wrong = gaps(&files).unwrap();
         wrong.extend(stale(&root, &own_pages(&files).unwrap()));
+        let settings = fs::read_to_string(root.join("docs/SETTINGS.md")).unwrap();
+        wrong.extend(stale(&root, &[celery_settings_page(&root, &settings).unwrap()]));
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     }
 

@@ -9,6 +9,7 @@ use crate::tidy::source::rust::Source;
 use crate::tidy::structure::{
     absent, drivers, floors, folders, foreign_types, imports, non_exhaustive, rooms, roots, size, walk,
 };
+use crate::tidy::text::links::Places;
 use crate::tidy::text::{calls, causes, documents, examples, machine, outside, width};
 use crate::{output, process};
 
@@ -46,6 +47,7 @@ fn all() -> Result<Vec<Finding>, String> {
     findings.extend(one_meaning::check(&layers, &sources));
     findings.extend(non_exhaustive::check(&layers, &sources));
     findings.extend(foreign_types::check(&layers, &packages, &sources, &files));
+    let places = Places::new(&files, &root);
     for source in &sources {
         findings.extend(roots::check(source));
         findings.extend(empty_names::check(source));
@@ -53,6 +55,7 @@ fn all() -> Result<Vec<Finding>, String> {
         findings.extend(causes::check(source));
         findings.extend(width::check(&layers, source));
         findings.extend(outside::check(&layers, source));
+        findings.extend(places.check_comments(source));
     }
     for file in &files {
         findings.extend(machine::check(file));
@@ -62,6 +65,7 @@ fn all() -> Result<Vec<Finding>, String> {
         }
         if file.has_ending("md") {
             findings.extend(documents::check(file, &root));
+            findings.extend(places.check(file));
             findings.extend(width::check_document(&layers, file));
         }
     }

@@ -1,12 +1,15 @@
-//! Settings that change what is stored in Redis: protocol 1, extended and compressed results, key prefixes.
+//! Settings that change what is stored in Redis: protocol 1, extended and compressed results, key prefixes. And the
+//! list of all settings.
+
+use std::collections::BTreeSet;
 
 use apium::prelude::*;
 use apium_peers::redis::Commands;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::ends::AFTER;
 use crate::kit::deployment::Deployment;
-use crate::kit::pair::{Pair, texts};
+use crate::kit::pair::Pair;
 use crate::kit::read_result::Raised;
 use crate::kit::side::Side;
 
@@ -149,11 +152,18 @@ async fn a_prefix_holds_for_every_key_of_a_python_worker() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn each_setting_of_celery_is_one_here_or_is_said_to_be_celerys() {
     let pair = Deployment::shared(Side::Rust).pair(Side::Rust).await;
-    let names = texts(&pair.python.ask(json!({ "do": "settings" })).await["names"]);
-    assert!(names.len() > 200, "{}", names.len());
-    for name in names {
-        if let Err(error) = Settings::new().set(&name, "x") {
+    let celerys = pair.python.ask(json!({ "do": "settings" })).await["defaults"].as_object().unwrap().clone();
+    assert!(celerys.len() > 200, "{}", celerys.len());
+    for name in celerys.keys() {
+        if let Err(error) = Settings::new().set(name, "x") {
             assert!(error.to_string().contains("it is Celery's"), "{error}");
         }
     }
+    // The page docs/CELERY-SETTINGS.md is made of this list.
+    let listed: Map<String, Value> =
+        serde_json::from_str(include_str!("../../../../tests/interop/settings.json")).unwrap();
+    let names: BTreeSet<&String> = celerys.keys().chain(listed.keys()).collect();
+    let differing = names.into_iter().filter(|name| celerys.get(*name) != listed.get(*name));
+    let differing: Vec<String> = differing.map(|name| format!("{name}: {:?}", celerys.get(name))).collect();
+    assert!(differing.is_empty(), "tests/interop/settings.json is not what Celery has: {differing:#?}");
 }

@@ -1,4 +1,4 @@
-//! What documents name exists: files they link to, paths, commands, examples.
+//! What documents name exists: paths, commands, examples.
 
 use std::path::Path;
 
@@ -12,13 +12,9 @@ const FOLDERS: &[&str] = &["crates/", "docs/", "xtask/", "harness/", "peers/", "
 /// Checks one document.
 pub(crate) fn check(file: &File, root: &Path) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let folder = root.join(&file.path).parent().map_or_else(|| root.to_owned(), Path::to_owned);
     for (i, line) in file.text.lines().enumerate() {
         let mut missing =
             |what: String| findings.push(Finding::at(&file.path, i + 1, format!("{what}, which is not there")));
-        for link in links(line).filter(|link| !folder.join(link).exists()) {
-            missing(format!("links to {link}"));
-        }
         for path in paths(line).filter(|path| !root.join(path).exists()) {
             missing(format!("names the path {path}"));
         }
@@ -36,13 +32,6 @@ pub(crate) fn check(file: &File, root: &Path) -> Vec<Finding> {
         }
     }
     findings
-}
-
-/// The targets of links to files, without their anchors.
-fn links(line: &str) -> impl Iterator<Item = &str> {
-    let targets = line.split("](").skip(1).filter_map(|rest| rest.split([')', ' ']).next());
-    let targets = targets.filter(|target| !target.contains("://") && !target.starts_with("mailto:"));
-    targets.filter_map(|target| target.split('#').next()).filter(|target| !target.is_empty())
 }
 
 /// The paths of the repository in code spans.
@@ -73,14 +62,11 @@ mod tests {
 
     #[test]
     fn what_exists_may_be_named() {
-        let text =
-            "[a](../Cargo.toml#x) [b](https://example.org/x) [c](#y) `xtask/src/main.rs` `x/y.rs` `cargo xtask tidy`";
-        assert_eq!(findings(text), [""; 0]);
+        assert_eq!(findings("`xtask/src/main.rs` `x/y.rs` `cargo xtask tidy`"), [""; 0]);
     }
 
     #[test]
     fn what_does_not_exist_is_found() {
-        assert_eq!(findings("[a](gone.md)").len(), 1);
         assert_eq!(findings("see `crates/gone/src/lib.rs`").len(), 1);
         assert_eq!(findings("run `cargo xtask gone`").len(), 1);
         assert_eq!(findings("cargo run --release --example gone").len(), 1);

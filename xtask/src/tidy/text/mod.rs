@@ -4,6 +4,8 @@ pub(crate) mod calls;
 pub(crate) mod causes;
 pub(crate) mod documents;
 pub(crate) mod examples;
+pub(crate) mod links;
 pub(crate) mod machine;
+pub(crate) mod markdown;
 pub(crate) mod outside;
 pub(crate) mod width;
