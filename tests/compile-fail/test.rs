@@ -23,7 +23,7 @@ fn programs() -> Vec<PathBuf> {
 #[test]
 fn every_program_fails_with_the_errors_beside_it() {
     let found = apium_compile_fail::errors(&programs()).unwrap();
-    assert_eq!(found.len(), 9);
+    assert_eq!(found.len(), 10);
     let mut wrong = String::new();
     for (program, errors) in &found {
         let file = program.with_extension("stderr");

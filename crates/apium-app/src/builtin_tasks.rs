@@ -15,8 +15,9 @@ use crate::context::context::Ctx;
 use crate::error::{Error, ErrorKind};
 use crate::options::task_options::TaskOptions;
 use crate::result::async_result::failure_of;
+use crate::task::argument_codec::{argument_codec, encode};
 use crate::task::arguments::{Arguments, Parameter, ParameterList};
-use crate::task::binding::{Bound, encode};
+use crate::task::binding::Bound;
 use crate::task::definition::{Hooks, TaskDef, TaskFn};
 use crate::task_error::TaskResult;
 
@@ -98,7 +99,7 @@ async fn map(ctx: Ctx, spread: bool) -> TaskResult<Json> {
     let list = parameters(MAP);
     let (task, items) = {
         let bound = Bound::<'_, 2>::of(&list, &ctx)?;
-        (bound.required::<WireSignature>(0)?, bound.required::<Vec<Json>>(1)?)
+        (bound.required::<WireSignature>(&argument_codec(), 0)?, bound.required::<Vec<Json>>(&argument_codec(), 1)?)
     };
     let app = app(&ctx)?;
     let mut values = Vec::with_capacity(items.len());
@@ -138,10 +139,10 @@ async fn group(ctx: Ctx) -> TaskResult<Json> {
     let (tasks, result, id, args) = {
         let bound = Bound::<'_, 5>::of(&list, &ctx)?;
         (
-            bound.required::<Vec<WireSignature>>(0)?,
-            bound.required::<Json>(1)?,
-            bound.required::<String>(2)?,
-            bound.required::<Vec<Json>>(3)?,
+            bound.required::<Vec<WireSignature>>(&argument_codec(), 0)?,
+            bound.required::<Json>(&argument_codec(), 1)?,
+            bound.required::<String>(&argument_codec(), 2)?,
+            bound.required::<Vec<Json>>(&argument_codec(), 3)?,
         )
     };
     let members = tasks.iter().map(Node::from_wire).collect::<Result<_, _>>()?;

@@ -3,7 +3,7 @@
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{Ident, Visibility};
+use syn::{Ident, Type, Visibility};
 
 /// A parameter of the task that its caller gives.
 pub(crate) struct CallArgument {
@@ -19,6 +19,8 @@ pub(crate) struct CallArgument {
     pub(crate) first: Option<TokenStream>,
     /// Whether a call may leave it out.
     pub(crate) optional: bool,
+    /// The constant that says how it is written and read; see [`codec`].
+    pub(crate) codec: Ident,
 }
 
 /// How an argument travels.
@@ -37,17 +39,31 @@ pub(crate) enum CallForm {
 }
 
 impl CallArgument {
-    /// The call of `ArgumentWriter` that adds it, as `.arg(&x)`.
+    /// The call of `ArgumentWriter` that adds it, as `.argument(&CODEC, &x)`.
     fn write(&self) -> TokenStream {
-        let variable = &self.variable;
+        let Self { variable, codec, .. } = self;
         match &self.form {
-            CallForm::Positional => quote_spanned!(self.ty.span()=> .arg(&#variable)),
-            CallForm::Keyword(name) => quote_spanned!(self.ty.span()=> .keyword(#name, &#variable)),
-            CallForm::Optional(name) => quote_spanned!(self.ty.span()=> .optional_keyword(#name, #variable)),
+            CallForm::Positional => quote!(.argument(&#codec, &#variable)),
+            CallForm::Keyword(name) => quote!(.keyword(&#codec, #name, &#variable)),
+            CallForm::Optional(name) => quote!(.optional_keyword(&#codec, #name, #variable)),
             CallForm::VarArgs => quote!(.rest(#variable)),
             CallForm::VarKwargs => quote!(.keywords(#variable)),
         }
     }
+}
+
+/// The constant that says how the argument `index` is written and read. It alone names the bounds of the type, so that a
+/// type that cannot travel is one error.
+pub(crate) fn codec(index: usize) -> Ident {
+    format_ident!("__APIUM_ARGUMENT_{index}")
+}
+
+/// The declaration of that constant.
+pub(crate) fn declared_codec(index: usize, ty: &Type) -> TokenStream {
+    let name = codec(index);
+    // The span of the type alone: an error points at it.
+    let made = quote_spanned!(ty.span()=> ::apium::__private::argument_codec::<#ty>());
+    quote!(const #name: ::apium::__private::ArgumentCodec<#ty> = #made;)
 }
 
 /// The expression of a parameter in the definition of a task.
@@ -240,11 +256,12 @@ impl Calls<'_> {
         let Docs { map, starmap, chunks, .. } = docs;
         let list = quote!(::apium::__private::Signature<::apium::__private::Anything, ::std::vec::Vec<#output>>);
         let one_is_enough = others.iter().all(|argument| argument.optional) && self.arguments[0].first.is_some();
+        let codec = &self.arguments[0].codec;
         let map = one_is_enough.then(|| {
             quote! {
                 #[doc = #map]
                 #vis fn map(items: impl ::core::iter::IntoIterator<Item = #first>) -> #list {
-                    ::apium::__private::map(&__APIUM_DEFINITION, items)
+                    ::apium::__private::map_typed(&__APIUM_DEFINITION, &#codec, items)
                 }
             }
         });

@@ -101,11 +101,12 @@ impl Expansion {
     fn hidden(&self) -> TokenStream {
         let cfgs = self.cfgs();
         let (definition, run, calls, task_type) = (self.definition(), self.run(), self.calls(), self.task_type());
-        let read = self.read();
+        let (read, codecs) = (self.read(), self.codecs());
         quote! {
             #(#cfgs)*
             #[allow(clippy::allow_attributes, clippy::all)]
             const _: () = {
+                #(#codecs)*
                 #definition
                 #run
                 #read
@@ -260,7 +261,12 @@ impl Expansion {
             #(#injected)*
             let __value = #call;
         };
-        let encode = quote_spanned!(span=> ::apium::__private::encode(__value));
+        // The span of the type alone: an error of a type that cannot be written points at it.
+        let output = match &self.function.output {
+            Output::Plain(Some(ty)) | Output::Result(ty) => ty.span(),
+            Output::Plain(None) => span,
+        };
+        let encode = quote_spanned!(output=> ::apium::__private::encode(__value));
         match self.is_async() {
             true => quote! {
                 fn __apium_run(
@@ -283,26 +289,33 @@ impl Expansion {
         }
     }
 
+    /// The constants that say how each argument is written and read.
+    fn codecs(&self) -> impl Iterator<Item = TokenStream> {
+        let arguments = self.arguments().enumerate();
+        let wire = arguments.filter(|(_, parameter)| matches!(parameter.kind, Kind::Wire { .. }));
+        wire.map(|(index, parameter)| calls::declared_codec(index, &parameter.ty))
+    }
+
     /// The implementation that reads the arguments of a call.
     fn read(&self) -> TokenStream {
         let count = self.wire().count();
         let mut index = 0_usize;
         let mut values = Vec::new();
-        for Parameter { ty, kind, .. } in self.arguments() {
-            let span = ty.span();
+        for (argument, Parameter { ty, kind, .. }) in self.arguments().enumerate() {
+            let (span, codec) = (ty.span(), calls::codec(argument));
             values.push(match kind {
-                Kind::VarArgs => quote_spanned!(span=> __bound.rest()),
-                Kind::VarKwargs => quote_spanned!(span=> __bound.keywords()),
+                Kind::VarArgs => quote!(__bound.rest()),
+                Kind::VarKwargs => quote!(__bound.keywords()),
                 Kind::Wire { default, .. } => {
                     let at = index;
                     index += 1;
                     match default {
-                        None => quote_spanned!(span=> __bound.required::<#ty>(#at)?),
+                        None => quote!(__bound.required(&#codec, #at)?),
                         Some(Default::OfType) => quote_spanned! {span=>
-                            __bound.optional::<#ty>(#at, ::core::default::Default::default)?
+                            __bound.optional(&#codec, #at, <#ty as ::core::default::Default>::default)?
                         },
                         Some(Default::Value(value)) => quote_spanned! {span=>
-                            __bound.optional::<#ty>(#at, || #value)?
+                            __bound.optional(&#codec, #at, || #value)?
                         },
                     }
                 }
@@ -316,7 +329,7 @@ impl Expansion {
 
     /// `NAME`, `s`, `p`, `si`, `delay`, `batch`, `map`, `starmap`, `chunks`.
     fn calls(&self) -> TokenStream {
-        let arguments = self.arguments().map(|Parameter { variable, ty, kind }| {
+        let arguments = self.arguments().enumerate().map(|(index, Parameter { variable, ty, kind })| {
             let ty = ty.to_token_stream();
             let (name, form, first, optional) = match kind {
                 Kind::Wire { name, default: Some(_), keyword_only: true } => {
@@ -335,7 +348,8 @@ impl Expansion {
                 CallForm::Optional(_) => quote_spanned!(ty.span()=> ::apium::__private::Keyword<#ty>),
                 _ => ty,
             };
-            CallArgument { name: wire_ident(name), variable: variable.clone(), ty, form, first, optional }
+            let codec = calls::codec(index);
+            CallArgument { name: wire_ident(name), variable: variable.clone(), ty, form, first, optional, codec }
         });
         let calls = Calls {
             ident: self.ident(),

@@ -148,7 +148,8 @@ impl Parameter {
             () if *keyword_only => (CallForm::Keyword(wire.clone()), bare),
             () => (CallForm::Positional, bare),
         };
-        CallArgument { name: wire_ident(&wire), variable: format_ident!("__arg{index}"), ty, form, first, optional }
+        let (variable, codec) = (format_ident!("__arg{index}"), calls::codec(index));
+        CallArgument { name: wire_ident(&wire), variable, ty, form, first, optional, codec }
     }
 
     /// A function that is never called. It checks that the default is a value of the type.
@@ -181,6 +182,8 @@ impl Stub {
             Calls { ident, vis, output, arguments: arguments.collect(), constructor: format_ident!("of_extern") };
         let calls = calls.expand();
         let read = self.read();
+        let codecs = self.parameters.iter().enumerate().filter(|(_, parameter)| !collects(&parameter.ty));
+        let codecs = codecs.map(|(index, parameter)| calls::declared_codec(index, &parameter.ty));
         let defaults = self.parameters.iter().filter_map(Parameter::checked_default);
         let doc = format!("The task `{}`, whose body is in another program: how it is called.", ident.unraw());
         Ok(quote! {
@@ -192,6 +195,7 @@ impl Stub {
             #(#cfgs)*
             #[allow(clippy::allow_attributes, clippy::all)]
             const _: () = {
+                #(#codecs)*
                 #definition
                 #calls
                 #read
@@ -203,15 +207,15 @@ impl Stub {
     /// The implementation that reads the arguments of a call.
     fn read(&self) -> TokenStream {
         let mut index = 0_usize;
-        let arguments = self.parameters.iter().map(|parameter| {
-            let CallArgument { ty, form, .. } = parameter.argument(index);
-            let (at, bare, span) = (index, &parameter.ty, parameter.ty.span());
-            index += usize::from(!collects(bare));
+        let arguments = self.parameters.iter().enumerate().map(|(argument, parameter)| {
+            let CallArgument { ty, form, codec, .. } = parameter.argument(argument);
+            let at = index;
+            index += usize::from(!collects(&parameter.ty));
             let value = match form {
-                CallForm::VarArgs => quote_spanned!(span=> __bound.rest()),
-                CallForm::VarKwargs => quote_spanned!(span=> __bound.keywords()),
-                CallForm::Optional(_) => quote_spanned!(span=> __bound.keyword::<#bare>(#at)?),
-                CallForm::Positional | CallForm::Keyword(_) => quote_spanned!(span=> __bound.required::<#bare>(#at)?),
+                CallForm::VarArgs => quote!(__bound.rest()),
+                CallForm::VarKwargs => quote!(__bound.keywords()),
+                CallForm::Optional(_) => quote!(__bound.keyword(&#codec, #at)?),
+                CallForm::Positional | CallForm::Keyword(_) => quote!(__bound.required(&#codec, #at)?),
             };
             (ty, value)
         });

@@ -139,11 +139,14 @@ impl<In: ?Sized, Out> Signature<In, Out> {
     ///
     /// # Errors
     /// As [`Call::send`].
-    pub async fn send(self, app: &App) -> Result<AsyncResult<Out>>
+    // The future is boxed since its type must not name `In`: else a missing argument is an error here and again at
+    // `.await`.
+    pub fn send<'a>(self, app: &'a App) -> BoxFuture<'a, Result<AsyncResult<Out>>>
     where
         In: Complete,
+        Out: 'a,
     {
-        self.call().send(app).await
+        Box::pin(self.call().send(app))
     }
 
     /// Sends a call of it, for code that is not async; see [`Call::send_blocking`].
@@ -162,11 +165,12 @@ impl<In: ?Sized, Out> Signature<In, Out> {
     ///
     /// # Errors
     /// As [`Call::apply`].
-    pub async fn apply(self, app: &App) -> Result<AsyncResult<Out>>
+    pub fn apply<'a>(self, app: &'a App) -> BoxFuture<'a, Result<AsyncResult<Out>>>
     where
         In: Complete,
+        Out: 'a,
     {
-        self.call().apply(app).await
+        Box::pin(self.call().apply(app))
     }
 
     /// Gives ids to all tasks of the signature now, and returns the result that it will have when it is sent (Celery:

@@ -131,11 +131,13 @@ impl<In: ?Sized, Out> Group<In, Out> {
     ///
     /// # Errors
     /// As [`Batch::send_all`](crate::call::batch::Batch::send_all).
-    pub async fn send(self, app: &App) -> Result<GroupResult<Out>>
+    // Boxed as the future of `Signature::send`.
+    pub fn send<'a>(self, app: &'a App) -> BoxFuture<'a, Result<GroupResult<Out>>>
     where
         In: Complete,
+        Out: 'a,
     {
-        self.inner.send(app).await
+        Box::pin(self.inner.send(app))
     }
 
     /// Sends it from code that is not async, as [`send`](Self::send) does, and blocks the thread until then.

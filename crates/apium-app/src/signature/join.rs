@@ -29,34 +29,27 @@ use crate::signature::signature::Signature;
 ///
 /// In messages it is a group, and `join | body` is a chord. But each result keeps its type, and `body` takes their
 /// tuple.
-pub fn join<S: SideBySide>(signatures: S) -> Join<S::In, S::Out> {
+pub fn join<S: SideBySide<In, Out>, In: ?Sized, Out>(signatures: S) -> Join<In, Out> {
     signatures.into_join()
 }
 
-/// A tuple of signatures that take the same first argument.
+/// A tuple of signatures that all take `In` from the task before, and return the parts of the tuple `Out`.
+// The types are parameters, not associated types: else each mistake is an error twice.
 #[diagnostic::on_unimplemented(
     message = "these signatures cannot be joined",
     label = "no tuple of signatures that take the same first argument",
     note = "a join is a tuple of one to eight signatures that all lack a first argument of one type, or all lack none",
     note = "an immutable signature gets the first argument of the others by `.taking()`"
 )]
-pub trait SideBySide {
-    /// The type that each takes from the task before.
-    type In: ?Sized;
-    /// The tuple of what they return.
-    type Out;
-
+pub trait SideBySide<In: ?Sized, Out> {
     /// The signatures as a join.
-    fn into_join(self) -> Join<Self::In, Self::Out>;
+    fn into_join(self) -> Join<In, Out>;
 }
 
 macro_rules! tuples {
     ($(($($index:tt $type:ident)+))+) => {$(
-        impl<In: ?Sized, $($type),+> SideBySide for ($(Signature<In, $type>,)+) {
-            type In = In;
-            type Out = ($($type,)+);
-
-            fn into_join(self) -> Join<Self::In, Self::Out> {
+        impl<In: ?Sized, $($type),+> SideBySide<In, ($($type,)+)> for ($(Signature<In, $type>,)+) {
+            fn into_join(self) -> Join<In, ($($type,)+)> {
                 let mut inner = Parallel::default();
                 $(inner.push(self.$index);)+
                 Join::of(inner)
@@ -125,11 +118,14 @@ impl<In: ?Sized, Out> Join<In, Out> {
     ///
     /// # Errors
     /// As [`Group::send`](crate::signature::group::Group::send).
-    pub async fn send(self, app: &App) -> Result<JoinResult<Out>>
+    // Boxed as the future of `Signature::send`.
+    pub fn send<'a>(self, app: &'a App) -> BoxFuture<'a, Result<JoinResult<Out>>>
     where
         In: Complete,
+        Out: 'a,
     {
-        Ok(JoinResult::of(self.inner.send(app).await?))
+        let inner = self.inner;
+        Box::pin(async move { Ok(JoinResult::of(inner.send(app).await?)) })
     }
 
     /// Sends it from code that is not async, as [`send`](Self::send) does, and blocks the thread until then.

@@ -8,13 +8,14 @@ use apium_protocol::message::signature::Signature as WireSignature;
 use serde::Serialize;
 
 use crate::canvas::node::{Node, TaskKind, TaskNode};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::options::call_options::CallOptions;
 use crate::publish::prepare::CallSpec;
 use crate::signature::fits::Anything;
 use crate::signature::group::Group;
 use crate::signature::partial::encoded;
 use crate::signature::signature::Signature;
+use crate::task::argument_codec::ArgumentCodec;
 use crate::task::arguments::Arguments;
 use crate::task::definition::TaskDef;
 
@@ -47,6 +48,18 @@ impl From<&'static str> for Mapped {
 pub fn map<Out>(task: impl Into<Mapped>, items: impl IntoIterator<Item: Serialize>) -> Signature<Anything, Vec<Out>> {
     let items = items.into_iter().map(|item| encoded(&item, "an item of a map"));
     map_signature(task.into(), TaskKind::Map, items)
+}
+
+/// As [`map`], for a `#[task]` function whose only argument has this codec.
+pub fn map_typed<T, Out>(
+    task: &'static TaskDef,
+    codec: &'static ArgumentCodec<T>,
+    items: impl IntoIterator<Item = T>,
+) -> Signature<Anything, Vec<Out>> {
+    let encoded = |item| {
+        (codec.write)(&item).map_err(|error| Error::new(ErrorKind::Codec, "encode an item of a map").with_source(error))
+    };
+    map_signature(task.into(), TaskKind::Map, items.into_iter().map(encoded))
 }
 
 /// Runs a task with each item as its list of arguments, and returns the list of its results (Celery:

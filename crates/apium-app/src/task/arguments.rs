@@ -2,10 +2,12 @@
 
 use std::ops::Deref;
 
+use apium_protocol::error::Result as ProtocolResult;
 use apium_protocol::json::text::{Json, JsonList};
 use serde::Serialize;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::task::argument_codec::ArgumentCodec;
 
 /// One wire parameter of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -174,9 +176,19 @@ impl ArgumentWriter {
 
     /// Adds a positional argument. Those of [`rest`](Self::rest) come after all of these.
     #[must_use]
-    pub fn arg<T: Serialize + ?Sized>(mut self, value: &T) -> Self {
+    pub fn arg<T: Serialize + ?Sized>(self, value: &T) -> Self {
+        self.push(|list| list.push(value))
+    }
+
+    /// Adds a positional argument of a `#[task]` function.
+    #[must_use]
+    pub fn argument<T>(self, codec: &ArgumentCodec<T>, value: &T) -> Self {
+        self.push(|list| (codec.push)(list, value))
+    }
+
+    fn push(mut self, push: impl FnOnce(&mut JsonList) -> ProtocolResult<()>) -> Self {
         if self.first_error.is_none()
-            && let Err(error) = self.list.push(value)
+            && let Err(error) = push(&mut self.list)
         {
             let context = format!("encode positional argument {} of the call", self.list.len() + 1);
             self.first_error = Some(Error::new(ErrorKind::Codec, context).with_source(error));
@@ -186,9 +198,9 @@ impl ArgumentWriter {
 
     /// Adds a keyword argument.
     #[must_use]
-    pub fn keyword<T: Serialize + ?Sized>(mut self, name: &str, value: &T) -> Self {
+    pub fn keyword<T>(mut self, codec: &ArgumentCodec<T>, name: &str, value: &T) -> Self {
         if self.first_error.is_none() {
-            match Json::from_serialize(value) {
+            match (codec.write)(value) {
                 Ok(value) => self.kwargs.push((name.to_owned(), value)),
                 Err(error) => {
                     let context = format!("encode the keyword argument {name} of the call");
@@ -201,9 +213,9 @@ impl ArgumentWriter {
 
     /// Adds a keyword argument, unless it is left out.
     #[must_use]
-    pub fn optional_keyword<T: Serialize>(self, name: &str, value: Keyword<T>) -> Self {
+    pub fn optional_keyword<T>(self, codec: &ArgumentCodec<T>, name: &str, value: Keyword<T>) -> Self {
         match value {
-            Keyword(Some(value)) => self.keyword(name, &value),
+            Keyword(Some(value)) => self.keyword(codec, name, &value),
             Keyword(None) => self,
         }
     }
@@ -241,6 +253,7 @@ mod tests {
     use std::collections::HashMap;
 
     use super::{Args, ArgumentWriter, Keyword, Kwargs};
+    use crate::task::argument_codec::argument_codec;
     use apium_protocol::json::text::Json;
 
     fn json<T: serde::Serialize>(value: T) -> Json {
@@ -258,12 +271,13 @@ mod tests {
 
     #[test]
     fn a_keyword_that_is_left_out_is_not_sent() {
-        let writer = ArgumentWriter::new(1).arg(&1).keyword("size", &2);
-        let arguments = writer.optional_keyword("model", Keyword::<String>::from("large"));
-        let arguments = arguments.optional_keyword("deep", Keyword::<bool>::default()).finish().unwrap();
+        let writer = ArgumentWriter::new(1).arg(&1).keyword(&argument_codec(), "size", &2);
+        let arguments = writer.optional_keyword(&argument_codec(), "model", Keyword::<String>::from("large"));
+        let arguments =
+            arguments.optional_keyword(&argument_codec(), "deep", Keyword::<bool>::default()).finish().unwrap();
         assert_eq!(arguments.kwargs, [("size".to_owned(), json(2)), ("model".to_owned(), json("large"))]);
         let bad: HashMap<Vec<u8>, u8> = HashMap::from([(vec![1], 1)]);
-        let error = ArgumentWriter::new(0).keyword("bad", &bad).finish().unwrap_err();
+        let error = ArgumentWriter::new(0).keyword(&argument_codec(), "bad", &bad).finish().unwrap_err();
         assert!(error.to_string().contains("keyword argument bad"), "{error}");
     }
 

@@ -1,17 +1,15 @@
 //! How the arguments of a message are bound to a task's parameters: by the rules of a call in Python, with Python's
 //! error texts.
 
-use std::any::Any;
 use std::borrow::Cow;
-use std::error::Error as StdError;
 use std::fmt::Write as _;
 
 use apium_protocol::json::text::Json;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::context::context::Ctx;
 use crate::failure::Failure;
+use crate::task::argument_codec::{ArgumentCodec, decode};
 use crate::task::arguments::{Args, Keyword, Kwargs, Parameter, ParameterList};
 use crate::task_error::{TaskError, TaskErrorKind, TaskResult};
 
@@ -43,9 +41,9 @@ impl<'a, const N: usize> Bound<'a, N> {
     ///
     /// # Errors
     /// A failure of class `builtins.TypeError` that names the parameter and what was expected.
-    pub fn required<T: DeserializeOwned + 'static>(&self, index: usize) -> TaskResult<T> {
+    pub fn required<T>(&self, codec: &ArgumentCodec<T>, index: usize) -> TaskResult<T> {
         match self.slots.get(index).copied().flatten() {
-            Some(json) => decode(json).map_err(|reason| self.wrong_type(index, &reason)),
+            Some(json) => (codec.read)(json).map_err(|reason| self.wrong_type(index, &reason)),
             // `fill` has checked that every required parameter is there.
             None => Err(type_error(&missing(self.list, &[index]))),
         }
@@ -55,9 +53,9 @@ impl<'a, const N: usize> Bound<'a, N> {
     ///
     /// # Errors
     /// As [`required`](Self::required).
-    pub fn optional<T: DeserializeOwned + 'static>(&self, index: usize, default: fn() -> T) -> TaskResult<T> {
+    pub fn optional<T>(&self, codec: &ArgumentCodec<T>, index: usize, default: fn() -> T) -> TaskResult<T> {
         match self.slots.get(index).copied().flatten() {
-            Some(json) => decode(json).map_err(|reason| self.wrong_type(index, &reason)),
+            Some(json) => (codec.read)(json).map_err(|reason| self.wrong_type(index, &reason)),
             None => Ok(default()),
         }
     }
@@ -76,9 +74,9 @@ impl<'a, const N: usize> Bound<'a, N> {
     ///
     /// # Errors
     /// As [`required`](Self::required).
-    pub fn keyword<T: DeserializeOwned + 'static>(&self, index: usize) -> TaskResult<Keyword<T>> {
+    pub fn keyword<T>(&self, codec: &ArgumentCodec<T>, index: usize) -> TaskResult<Keyword<T>> {
         match self.slots.get(index).copied().flatten() {
-            Some(_) => self.required(index).map(|value: T| Keyword(Some(value))),
+            Some(_) => self.required(codec, index).map(|value| Keyword(Some(value))),
             None => Ok(Keyword(None)),
         }
     }
@@ -98,47 +96,6 @@ impl<'a, const N: usize> Bound<'a, N> {
         let name = self.list.named.get(index).map_or("?", |parameter| parameter.name);
         type_error(&format!("{}() argument '{name}': {reason}", self.list.function))
     }
-}
-
-/// Encodes what a task returned.
-///
-/// # Errors
-/// A failure of class `kombu.exceptions.EncodeError` when the value has no JSON form.
-pub fn encode<T: Serialize + 'static>(value: T) -> TaskResult<Json> {
-    let value = match cast::<T, Json>(value) {
-        Ok(json) => return Ok(json),
-        Err(value) => value,
-    };
-    Json::from_serialize(&value).map_err(|error| {
-        let failure = Failure::of_class("kombu.exceptions.EncodeError", &format!("return value: {error:#}"));
-        TaskError::new(TaskErrorKind::Failure(failure))
-    })
-}
-
-/// The value as a `U` if `T` is the type `U`, else the value itself.
-fn cast<T: 'static, U: 'static>(value: T) -> Result<U, T> {
-    let mut value = Some(value);
-    match (&mut value as &mut dyn Any).downcast_mut::<Option<U>>().and_then(Option::take) {
-        Some(same) => Ok(same),
-        None => value.map_or_else(|| unreachable!("the value is gone only where it has the other type"), Err),
-    }
-}
-
-fn decode<T: DeserializeOwned + 'static>(json: &Json) -> Result<T, String> {
-    if std::any::TypeId::of::<T>() == std::any::TypeId::of::<Json>()
-        && let Ok(same) = cast::<Json, T>(json.clone())
-    {
-        return Ok(same);
-    }
-    json.decode().map_err(|error| {
-        let cause = error.source().map_or_else(|| error.to_string(), ToString::to_string);
-        without_position(&cause).to_owned()
-    })
-}
-
-/// The parser's message without ` at line 1 column 5`, which means nothing for a single argument.
-fn without_position(message: &str) -> &str {
-    message.rfind(" at line ").map_or(message, |at| &message[..at])
 }
 
 fn type_error(text: &str) -> TaskError {
@@ -234,7 +191,8 @@ fn missing(list: &ParameterList, absent: &[usize]) -> String {
 mod tests {
     use apium_protocol::json::text::Json;
 
-    use super::{Bound, encode};
+    use super::Bound;
+    use crate::task::argument_codec::argument_codec;
     use crate::task::arguments::{Parameter, ParameterList};
     use crate::task_error::{TaskError, TaskErrorKind};
 
@@ -297,8 +255,8 @@ mod tests {
         let args = [json(1)];
         let kwargs = keywords(&["y"]);
         let bound = Bound::<2>::bind(&ADD, &args, &kwargs).unwrap();
-        assert_eq!(bound.required::<i64>(0).unwrap(), 1);
-        assert_eq!(bound.required::<i64>(1).unwrap(), 100);
+        assert_eq!(bound.required::<i64>(&argument_codec(), 0).unwrap(), 1);
+        assert_eq!(bound.required::<i64>(&argument_codec(), 1).unwrap(), 100);
     }
 
     #[test]
@@ -327,11 +285,20 @@ mod tests {
         let args = [json(1)];
         let kwargs = keywords(&["level", "key"]);
         let bound = Bound::<4>::bind(&KEYED, &args, &kwargs).unwrap();
-        assert_eq!((bound.required::<i64>(1).unwrap(), bound.required::<i64>(2).unwrap()), (101, 100));
-        assert_eq!(bound.optional(3, || 7).unwrap(), 7);
+        assert_eq!(
+            (
+                bound.required::<i64>(&argument_codec(), 1).unwrap(),
+                bound.required::<i64>(&argument_codec(), 2).unwrap()
+            ),
+            (101, 100)
+        );
+        assert_eq!(bound.optional(&argument_codec(), 3, || 7).unwrap(), 7);
         let args = [json(1), json(2), json(3)];
         let bound = Bound::<2>::bind(&AFTER_REST, &args, &kwargs[1..]).unwrap();
-        assert_eq!((bound.rest().0.as_slice(), bound.required::<i64>(1).unwrap()), (&args[1..], 101));
+        assert_eq!(
+            (bound.rest().0.as_slice(), bound.required::<i64>(&argument_codec(), 1).unwrap()),
+            (&args[1..], 101)
+        );
         assert_eq!(bound.keywords().0, []);
     }
 
@@ -360,10 +327,10 @@ mod tests {
     fn a_left_out_optional_parameter_takes_its_default() {
         let args = [json("id")];
         let bound = Bound::<2>::bind(&SLEEP, &args, &[]).unwrap();
-        assert_eq!(bound.optional(1, || 1.5).unwrap(), 1.5);
+        assert_eq!(bound.optional(&argument_codec(), 1, || 1.5).unwrap(), 1.5);
         let args = [json("id"), json(3)];
         let bound = Bound::<2>::bind(&SLEEP, &args, &[]).unwrap();
-        assert_eq!(bound.optional(1, || 1.5).unwrap(), 3.0);
+        assert_eq!(bound.optional(&argument_codec(), 1, || 1.5).unwrap(), 3.0);
     }
 
     #[test]
@@ -377,7 +344,7 @@ mod tests {
         assert_eq!(bound.rest().0, args[1..]);
         let kwargs = keywords(&["x", "k"]);
         let bound = Bound::<1>::bind(&MIXED, &[], &kwargs).unwrap();
-        assert_eq!(bound.required::<i64>(0).unwrap(), 100);
+        assert_eq!(bound.required::<i64>(&argument_codec(), 0).unwrap(), 100);
         assert_eq!(bound.keywords().0, kwargs[1..]);
     }
 
@@ -389,17 +356,7 @@ mod tests {
     fn a_wrong_type_names_the_argument_and_what_was_expected() {
         let args = [json(1), json("two")];
         let bound = Bound::<2>::bind(&ADD, &args, &[]).unwrap();
-        let error = text(bound.required::<i64>(1).unwrap_err());
+        let error = text(bound.required::<i64>(&argument_codec(), 1).unwrap_err());
         assert_eq!(error, "add() argument 'y': invalid type: string \"two\", expected i64");
-    }
-
-    #[test]
-    fn json_is_neither_copied_nor_changed() {
-        let args = [json(1)];
-        let bound = Bound::<1>::bind(&ONE, &args, &[]).unwrap();
-        let same: Json = bound.required(0).unwrap();
-        assert_eq!(same.as_bytes().as_ptr(), args[0].as_bytes().as_ptr());
-        assert_eq!(encode(same.clone()).unwrap().as_bytes().as_ptr(), args[0].as_bytes().as_ptr());
-        assert_eq!(encode(vec![1, 2]).unwrap().as_str(), "[1, 2]");
     }
 }

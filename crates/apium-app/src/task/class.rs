@@ -11,8 +11,8 @@ use crate::context::context::Ctx;
 use crate::failure::Failure;
 use crate::options::effective_options::EffectiveOptions;
 use crate::options::task_options::TaskOptions;
+use crate::task::argument_codec;
 use crate::task::arguments::{Parameter, ParameterList};
-use crate::task::binding;
 use crate::task::definition::Returned;
 use crate::task::into_arguments::{FromArguments, IntoArguments};
 use crate::task::registered::{HookFn, HookSet, RegisteredTask, TaskBody};
@@ -127,7 +127,7 @@ fn task_body<T: Task>(task: Arc<T>, parameters: ParameterList) -> TaskBody {
         let task = task.clone();
         Box::pin(async move {
             let args = T::Args::read(&parameters, &ctx)?;
-            binding::encode(task.run(&ctx, args).await?)
+            argument_codec::encode(task.run(&ctx, args).await?)
         })
     }))
 }

@@ -1,5 +1,6 @@
 //! Tasks: how one is defined and registered, and how the arguments of a call reach its parameters.
 
+pub mod argument_codec;
 pub mod arguments;
 pub mod binding;
 pub mod class;
