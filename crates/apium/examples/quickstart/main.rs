@@ -1,7 +1,7 @@
 //! The quickstart: indexes text files with tasks on an embedded queue. It needs no server and no configuration.
 //!
 //! ```text
-//! cargo run --release -p quickstart [FOLDER]
+//! cargo run -p quickstart [FOLDER]
 //! ```
 //!
 //! The main part is a chord: one task for each file counts its words and stores its progress, and when all have ended,
