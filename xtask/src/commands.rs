@@ -29,6 +29,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         about: "run Celery's own integration tests with a worker of Apium; --full: all of them",
     },
     Command { name: "tidy", usage: "", about: "check the rules of structure, names and text" },
+    Command { name: "features", usage: "", about: "check the facade with each feature alone, none and all" },
     Command { name: "docs", usage: "[--check]", about: "print the coverage table and write the generated pages" },
     Command {
         name: "bench",

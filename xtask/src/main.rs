@@ -11,6 +11,7 @@ mod celery_suite;
 mod ci;
 mod commands;
 mod docs;
+mod features;
 mod files;
 mod fuzz;
 mod interop;
@@ -49,6 +50,7 @@ fn command(name: &str) -> Option<fn(&[String]) -> Answer> {
         "peers" => peers::ready::run,
         "bench" => bench::campaign::run,
         "docs" => docs::pages::run,
+        "features" => features::run,
         "interop" => interop::run,
         "celery-suite" => celery_suite::run,
         "fuzz" => fuzz::run,

@@ -16,7 +16,8 @@ use apium_transport::option_value::OptionValue;
 
 use crate::app::app::{App, AppParts};
 use crate::app::blocking::Blocking;
-use crate::app::defaults::{self, AppDefaults};
+#[cfg(feature = "autodiscover")]
+use crate::app::defaults::AppDefaults;
 use crate::app::eager_runner::EagerRunner;
 use crate::app::no_broker::NoBroker;
 use crate::builtin_tasks::BUILTIN_TASKS;
@@ -26,6 +27,8 @@ use crate::config::table::Config;
 use crate::config::value::Value;
 use crate::context::state_map::StateMap;
 use crate::error::{Error, ErrorKind, Result};
+use crate::failure::WireError;
+use crate::failure_of_error::name_class;
 use crate::observe::app_observer::{AppObserver, AppObservers};
 use crate::options::call_options::CallOptions;
 use crate::publish::layer::{PublishLayer, SharedPublishLayer};
@@ -83,15 +86,16 @@ impl From<CallOptions> for RouteTarget {
     }
 }
 
+#[cfg(feature = "autodiscover")]
 impl App {
     /// Starts to build an app. `name` is its name in logs and errors (Celery: `main`).
     ///
     /// The app may use every driver of this build: `memory://`, `sqlite:///…` with the feature `sqlite`, `redis://…`
-    /// with `redis` and `rediss://…` with `redis-tls`. [`AppBuilder::driver`] adds another one. With the feature
-    /// `autodiscover` every `#[task]` function that is linked into the program is registered.
+    /// with `redis` and `rediss://…` with `redis-tls`. [`AppBuilder::driver`] adds another one. Every `#[task]`
+    /// function that is linked into the program is registered.
     pub fn builder(name: impl Into<String>) -> AppBuilder {
-        let builder = AppBuilder::new(name, AppDefaults::drivers()).autodiscover(AppDefaults::autodiscovers());
-        match defaults::eager_runner() {
+        let builder = AppBuilder::new(name, AppDefaults::drivers());
+        match AppDefaults::eager_runner() {
             Some(runner) => builder.eager_runner(runner),
             None => builder,
         }
@@ -99,8 +103,8 @@ impl App {
 }
 
 impl AppBuilder {
-    /// Starts to build an app that may use these drivers. Every `#[task]` function that is linked into the program is
-    /// registered, unless [`autodiscover`](Self::autodiscover) says no.
+    /// Starts to build an app that may use these drivers. With the feature `autodiscover` every `#[task]` function that
+    /// is linked into the program is registered, unless [`autodiscover`](Self::autodiscover) says no.
     pub fn new(name: impl Into<String>, drivers: Vec<SharedDriver>) -> Self {
         Self {
             name: name.into(),
@@ -109,7 +113,7 @@ impl AppBuilder {
             config: Settings::new(),
             codecs: Codecs::standard(),
             tasks: builtins(),
-            autodiscover: true,
+            autodiscover: cfg!(feature = "autodiscover"),
             states: StateMap::new(),
             routes: Vec::new(),
             queues: Vec::new(),
@@ -212,9 +216,21 @@ impl AppBuilder {
         self
     }
 
+    /// Makes the Python class of an error type known, which `#[wire_error]` names: `.register_error::<OutOfStock>()`.
+    /// It is for programs without the feature `autodiscover`; with it, all are known. It holds for the whole program.
+    pub fn register_error<E: WireError>(self) -> Self {
+        name_class::<E>();
+        self
+    }
+
     /// Whether every `#[task]` function that is linked into the program is registered without being named (default: the
-    /// feature `autodiscover`).
+    /// feature `autodiscover`). Without the feature, yes is an error of [`build`](Self::build).
     pub fn autodiscover(mut self, yes: bool) -> Self {
+        if yes && cfg!(not(feature = "autodiscover")) {
+            let text = "find tasks that are not named: this program was built without the feature `autodiscover` of \
+                        apium; name each with AppBuilder::register";
+            self.record_error(Err(Error::new(ErrorKind::Config, text)));
+        }
         self.autodiscover = yes;
         self
     }
@@ -271,6 +287,7 @@ impl AppBuilder {
         let config = Arc::new(self.settings.check()?);
         let accept = Accept::names(config.accept_content.iter().cloned());
         check_codecs(&self.codecs, &accept, &config)?;
+        #[cfg(feature = "autodiscover")]
         if self.autodiscover {
             self.tasks.discover();
         }
@@ -375,8 +392,11 @@ impl Drivers<'_> {
         let found = self.drivers.iter().find(|driver| driver.schemes().contains(&address.scheme()));
         found.ok_or_else(|| {
             let known: Vec<&str> = self.drivers.iter().flat_map(|driver| driver.schemes()).copied().collect();
-            let text =
-                format!("open the {what} {address}: no driver knows this scheme; known are {}", known.join(", "));
+            let text = format!(
+                "open the {what} {address}: no driver of this program knows this scheme; known are {}. Each driver is a \
+                 feature of the crate apium",
+                known.join(", ")
+            );
             Error::new(ErrorKind::Config, text)
         })
     }

@@ -50,6 +50,7 @@ impl StdError for ArgumentMismatch {}
 
 /// The arguments of the exception for an error, as a JSON list; `None` for an error of another type.
 pub type WireArgs = fn(&(dyn StdError + 'static)) -> Option<Result<Json>>;
+
 /// Whether this error, its sources not looked at, says that a broker or a store is away.
 pub(crate) fn is_outage(error: &(dyn StdError + 'static)) -> bool {
     let error = error.downcast_ref::<apium_transport::error::Error>();
@@ -57,6 +58,7 @@ pub(crate) fn is_outage(error: &(dyn StdError + 'static)) -> bool {
 }
 
 /// The Python class of a Rust error type (`#[wire_error(py = "builtins.ValueError")]`).
+#[derive(Clone, Copy)]
 pub struct WireErrorEntry {
     /// Whether an error is of the Rust type.
     pub is: fn(&(dyn StdError + 'static)) -> bool,
@@ -66,7 +68,15 @@ pub struct WireErrorEntry {
     pub args: Option<WireArgs>,
 }
 
+#[cfg(feature = "autodiscover")]
 inventory::collect!(WireErrorEntry);
+
+/// An error type with a class in Python. `#[wire_error]` implements it.
+pub trait WireError: 'static {
+    /// The class.
+    #[doc(hidden)]
+    const ENTRY: WireErrorEntry;
+}
 
 impl Failure {
     /// A failure with a message and without an error type.

@@ -1,18 +1,41 @@
 //! How a Rust error becomes the failure of a task: its class in Python, its message and its traceback.
 
+use std::any::TypeId;
+use std::collections::BTreeMap;
 use std::error::Error as StdError;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use apium_protocol::error::{context_and_causes, with_causes};
 use apium_protocol::json::text::Json;
 use apium_protocol::result::exception::ExceptionInfo;
 
 use crate::error::Error;
-use crate::failure::{Failure, WireErrorEntry};
+use crate::failure::{Failure, WireError, WireErrorEntry};
+
+/// The classes that were named by hand, by error type. They belong to the program and to no app, as those that the
+/// linker collects do: `?` makes a failure of an error where no app is known.
+static NAMED: RwLock<BTreeMap<TypeId, WireErrorEntry>> = RwLock::new(BTreeMap::new());
+
+/// Makes the class of an error type known.
+pub(crate) fn name_class<E: WireError>() {
+    NAMED.write().unwrap_or_else(PoisonError::into_inner).insert(TypeId::of::<E>(), E::ENTRY);
+}
 
 /// The Python class of an error, where its type has one.
-fn mapped(error: &(dyn StdError + 'static)) -> Option<&'static WireErrorEntry> {
-    inventory::iter::<WireErrorEntry>.into_iter().find(|entry| (entry.is)(error))
+fn mapped(error: &(dyn StdError + 'static)) -> Option<WireErrorEntry> {
+    let is = |entry: &&WireErrorEntry| (entry.is)(error);
+    let named = NAMED.read().unwrap_or_else(PoisonError::into_inner).values().find(is).copied();
+    named.or_else(|| linked().find(is).copied())
+}
+
+#[cfg(feature = "autodiscover")]
+fn linked() -> impl Iterator<Item = &'static WireErrorEntry> {
+    inventory::iter::<WireErrorEntry>.into_iter()
+}
+
+#[cfg(not(feature = "autodiscover"))]
+fn linked() -> impl Iterator<Item = &'static WireErrorEntry> {
+    std::iter::empty()
 }
 
 /// The exception of an error. `path` is the class of one whose type is mapped to no Python class.

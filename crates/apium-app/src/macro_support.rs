@@ -4,14 +4,16 @@ pub use apium_protocol::error::Result as ProtocolResult;
 pub use apium_protocol::json::text::Json;
 use apium_protocol::message::signature::Signature as WireSignature;
 pub use futures_util::future::BoxFuture;
+#[cfg(feature = "autodiscover")]
 pub use inventory;
 
 pub use crate::call::batch::Batch;
 pub use crate::call::call::Call;
+pub use crate::collect_linked as collect;
 pub use crate::context::context::Ctx;
 pub use crate::context::extract::FromContext;
 pub use crate::context::request::Request;
-pub use crate::failure::WireErrorEntry;
+pub use crate::failure::{WireError, WireErrorEntry};
 pub use crate::options::priority::Priority;
 pub use crate::options::task_options::{Backoff, ErrorMatcher, Isolation, TaskOptions};
 pub use crate::signature::fits::Anything;
@@ -21,11 +23,30 @@ pub use crate::signature::signature::Signature;
 pub use crate::task::argument_codec::{ArgumentCodec, argument_codec, encode};
 pub use crate::task::arguments::{ArgumentWriter, Keyword, Parameter, ParameterList};
 pub use crate::task::binding::Bound;
-pub use crate::task::definition::{Hooks, TaskDef, TaskEntry, TaskFn, TaskType};
+#[cfg(feature = "autodiscover")]
+pub use crate::task::definition::TaskEntry;
+pub use crate::task::definition::{Hooks, TaskDef, TaskFn, TaskType};
 pub use crate::task::read_arguments::ReadArguments;
 pub use crate::task_error::TaskResult;
 
 use crate::task_error::TaskError;
+
+/// Hands an entry to the linker, which collects those of a whole program. Without the feature `autodiscover` it is
+/// nothing: the entry is named by hand. The generated code is the same, since it is this crate that knows the feature.
+#[cfg(feature = "autodiscover")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! collect_linked {
+    ($($entry:tt)*) => { $crate::macro_support::inventory::submit! { $($entry)* } };
+}
+
+/// Without the feature `autodiscover` nothing is collected.
+#[cfg(not(feature = "autodiscover"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! collect_linked {
+    ($($entry:tt)*) => {};
+}
 
 /// The body of a task that `extern_task!` describes. Nothing registers such a task, so nothing calls it.
 ///

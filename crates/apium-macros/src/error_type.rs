@@ -51,9 +51,14 @@ fn expand(options: TokenStream, item: TokenStream) -> Result<TokenStream> {
             const fn is_error<E: ::core::error::Error + 'static>() {}
             is_error::<#ident>();
             #method
-            ::apium::__private::inventory::submit! {
-                ::apium::__private::WireErrorEntry { is: |error| error.is::<#ident>(), py: #class, args: #entry }
+            impl ::apium::__private::WireError for #ident {
+                const ENTRY: ::apium::__private::WireErrorEntry = ::apium::__private::WireErrorEntry {
+                    is: |error| error.is::<#ident>(),
+                    py: #class,
+                    args: #entry,
+                };
             }
+            ::apium::__private::collect! { <#ident as ::apium::__private::WireError>::ENTRY }
         };
     })
 }

@@ -112,7 +112,7 @@ impl Expansion {
                 #read
                 #calls
                 #task_type
-                ::apium::__private::inventory::submit! { ::apium::__private::TaskEntry(&__APIUM_DEFINITION) }
+                ::apium::__private::collect! { ::apium::__private::TaskEntry(&__APIUM_DEFINITION) }
             };
         }
     }

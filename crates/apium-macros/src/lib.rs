@@ -53,6 +53,8 @@ use crate::docs::option_table;
 ///
 #[doc = apium_options::options!(attribute => option_table)]
 ///
+/// With the feature `autodiscover` of `apium`, every app registers the task. Without it, `.register::<add>()` does.
+///
 /// Without `name`, the name is the module path with dots and the function's name, as in Python. Callers and workers
 /// must agree on it, so give a `name` to tasks that other programs call.
 ///
@@ -99,6 +101,8 @@ pub fn task_module(options: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// Other arguments are an expression that is written as a list, such as a tuple, an array or a `Vec`. It may use
 /// `self`: `#[wire_error(py = "shop.errors.OutOfStock", args = (&self.article, self.left))]`. `args = ()` is none.
+///
+/// A program without the feature `autodiscover` of `apium` names the type once: `.register_error::<OutOfStock>()`.
 #[proc_macro_attribute]
 pub fn wire_error(options: TokenStream, item: TokenStream) -> TokenStream {
     error_type::wire_error(options.into(), item.into()).into()

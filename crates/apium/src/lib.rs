@@ -112,22 +112,61 @@
 //!
 //! # Features
 //!
-//! | feature | default | what it adds |
-//! |---|---|---|
-//! | `sqlite` | yes | the embedded driver, `sqlite:///…` |
-//! | `redis` | yes | the Redis driver, `redis://…`, shared with Celery |
-//! | `redis-tls` | yes | `rediss://…` |
-//! | `amqp` | yes | the RabbitMQ driver, `amqp://…` and the result backend `rpc://`, shared with Celery |
-//! | `amqp-tls` | yes | `amqps://…` |
-//! | `worker` | yes | running tasks, eager calls, the test kit |
-//! | `cli` | yes | [`cli::main`], the binary `apium` |
-//! | `autodiscover` | yes | `#[task]` functions are registered without being named |
-//! | `msgpack`, `yaml` | yes | these serializers |
-//! | `compression` | yes | gzip, bzip2, lzma, brotli, zstd |
-//! | `otel` | no | the header `traceparent`: spans of OpenTelemetry go on from a call to its run |
-//! | `conformance` | no | the tests that every driver must pass, for authors of [`driver`]s |
+//! The last column says how many crates a feature adds to the 73 of a program without features. Features share crates,
+//! so together they add fewer.
 //!
-//! A program that only calls tasks can use `default-features = false` with the feature of its driver.
+//! | feature | default | what it adds | crates |
+//! |---|---|---|---|
+//! | `sqlite` | yes | the embedded driver, `sqlite:///…`, with the SQLite of the system | 10 |
+//! | `sqlite-bundled` | yes | `sqlite` with a SQLite that is compiled into the program: needs a C compiler, no library | 10 |
+//! | `redis` | yes | the Redis driver, `redis://…`, shared with Celery | 14 |
+//! | `redis-tls` | | `redis` and `rediss://…` | 25 |
+//! | `amqp` | | the RabbitMQ driver, `amqp://…` and the result backend `rpc://`, shared with Celery | 24 |
+//! | `amqp-tls` | | `amqp` and `amqps://…` | 97 |
+//! | `worker` | with `cli` | running tasks, eager calls, the test kit | 5 |
+//! | `cli` | yes | `worker`, [`cli::main`], the binary `apium` | 78 |
+//! | `autodiscover` | yes | tasks and error types need not be named: the linker collects them (`inventory`) | 1 |
+//! | `config-file` | yes | settings from `apium.toml` | 9 |
+//! | `msgpack` | | this serializer | 3 |
+//! | `yaml` | | this serializer | 2 |
+//! | `compression` | | gzip, bzip2, lzma, brotli, zstd | 16 |
+//! | `otel` | | the header `traceparent`: spans of OpenTelemetry go on from a call to its run | 9 |
+//! | `conformance` | | the tests that every driver must pass, for authors of [`driver`]s | 0 |
+//! | `full` | | the default features, `redis-tls`, `amqp-tls`, `msgpack`, `yaml` and `compression` | 209 |
+//!
+//! **A program that only calls tasks** needs none of the default features but its driver: `default-features = false,
+//! features = ["redis"]` has 87 crates.
+//!
+//! **Without `autodiscover`** nothing is found at link time, so the app names what it uses:
+//!
+//! ```
+//! use apium::prelude::*;
+//!
+//! #[task(name = "proj.add")]
+//! async fn add(x: i64, y: i64) -> Result<i64, Overflow> {
+//!     x.checked_add(y).ok_or(Overflow)
+//! }
+//!
+//! #[wire_error(py = "builtins.OverflowError")]
+//! #[derive(Debug)]
+//! struct Overflow;
+//! # impl std::fmt::Display for Overflow {
+//! #     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { f.write_str("too large") }
+//! # }
+//! # impl std::error::Error for Overflow {}
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), BoxError> {
+//! let app = App::builder("proj").register::<add>().register_error::<Overflow>().build().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! `App::builder` is a function of the trait [`AppBuild`] there, which the [`prelude`] has, and `App::test` knows the
+//! memory driver alone until [`driver`](testing::TestBuilder::driver) gives it others.
+//!
+//! **Without `config-file`** a program has its settings from code, flags and `APIUM_*`. A file that is named, and an
+//! `apium.toml` where one is looked for, is an error that names the feature.
 
 mod builtin_drivers;
 pub mod call;
@@ -157,4 +196,5 @@ pub use apium_app::error::{Error, ErrorKind, Result};
 pub use apium_app::macro_support as __private;
 pub use apium_macros::{extern_task, task, task_module, wire_error};
 pub use apium_protocol::error::with_causes;
+pub use builtin_drivers::AppBuild;
 pub use prelude::BoxError;

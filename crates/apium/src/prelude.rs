@@ -81,6 +81,9 @@ pub use apium_worker::testing::builder::AppTest;
 #[doc(no_inline)]
 pub use serde_json::json;
 
+#[doc(no_inline)]
+pub use crate::builtin_drivers::AppBuild;
+
 /// Any error. A program's `main`, and the function that makes its app, may return it.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 

@@ -8,7 +8,7 @@ pub use apium_app::context::extract::{FromContext, State};
 pub use apium_app::context::limit_signal::LimitSignal;
 pub use apium_app::context::request::{DeliveryInfo, Request, RetryRequest};
 pub use apium_app::context::state_map::{StateMap, StateNeed};
-pub use apium_app::failure::{Failure, Judgement};
+pub use apium_app::failure::{Failure, Judgement, WireError};
 pub use apium_app::options::effective_options::{EffectiveOptions, TaskDefaults};
 pub use apium_app::options::rate_limit::RateLimit;
 pub use apium_app::options::task_options::{Backoff, ErrorMatcher, TaskOptions};

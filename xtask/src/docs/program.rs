@@ -31,7 +31,8 @@ pub(crate) fn command_line() -> Result<String, String> {
 }
 
 fn apium(args: &[&str]) -> Result<String, String> {
-    let mut command = process::cargo(&["run", "--quiet", "--package", "apium", "--bin", "apium", "--"])?;
+    let mut command =
+        process::cargo(&["run", "--quiet", "--package", "apium", "--features", "full", "--bin", "apium", "--"])?;
     // The page must not depend on the width of the terminal.
     command.args(args).env_remove("COLUMNS");
     process::read(command)

@@ -5,6 +5,7 @@ use crate::files;
 use crate::tidy::finding::Finding;
 use crate::tidy::layers::Layers;
 use crate::tidy::naming::{empty_names, glossary, one_meaning};
+use crate::tidy::producer;
 use crate::tidy::source::rust::Source;
 use crate::tidy::structure::{
     absent, drivers, floors, folders, foreign_types, imports, non_exhaustive, rooms, roots, size, walk,
@@ -36,6 +37,7 @@ fn all() -> Result<Vec<Finding>, String> {
     let sources: Vec<Source> = files.iter().filter(|file| file.has_ending("rs")).map(Source::new).collect();
 
     let mut findings = floors::check(&layers, &packages);
+    findings.extend(producer::check(&layers, &producer::tree()?));
     findings.extend(absent::check(&layers, &packages, &sources));
     findings.extend(imports::check(&sources));
     findings.extend(folders::check(&layers, &sources));

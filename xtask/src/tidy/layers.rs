@@ -41,6 +41,8 @@ pub(crate) struct Layers {
     pub(crate) same_in_crates: Reasons,
     /// The types that a crate may have more than once, as `crate: Type`, each with its reason.
     pub(crate) same_in_crate: Reasons,
+    /// How many crates a program that only calls tasks may have.
+    pub(crate) producer: usize,
     /// Words for what is not in the repository, each with what to write.
     pub(crate) outside: Reasons,
 }
@@ -163,6 +165,7 @@ impl Layers {
             most: required(&table, "walk", "most")?,
             lines: required(&table, "walk", "lines")?,
         };
+        layers.producer = required(&table, "producer", "most")?;
         layers.words = words(&table)?;
         layers.foreign_types = reasons(sub(&table, "foreign", "types"))?;
         layers.foreign_inside = reasons(sub(&table, "foreign", "inside"))?;
@@ -230,7 +233,7 @@ fn number(value: &Value) -> Option<usize> {
 
 #[cfg(test)]
 const LIMITS: &str = "[size]\nlimit = 3\n[width]\nlimit = 20\n[folders]\nleast = 2\nmost = 3\n\
-                      [walk]\nmost = 2\nlines = 4\n";
+                      [producer]\nmost = 2\n[walk]\nmost = 2\nlines = 4\n";
 
 #[cfg(test)]
 impl Layers {
@@ -267,6 +270,7 @@ mod tests {
         assert_eq!((&*layers.not_drivers["a"], &*layers.same_in_crate["a: State"]), ("kit", "two"));
         assert_eq!((layers.rooms["a"].order.len(), &*layers.rooms["a"].up["low/f -> high"]), (2, "why"));
         assert_eq!((&*layers.walk.files[0], layers.walk.most, layers.walk.lines), ("x.rs", 2, 4));
+        assert_eq!(layers.producer, 2);
         assert_eq!((&*layers.words.never["vague"], &*layers.words.alone["thing"]), ("clear", "name"));
         assert_eq!((&*layers.words.only["tick"].owner, &*layers.words.only["tick"].instead), ("a", "pulse"));
         assert_eq!(

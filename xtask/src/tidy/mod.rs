@@ -4,6 +4,7 @@ pub(crate) mod check;
 pub(crate) mod finding;
 pub(crate) mod layers;
 pub(crate) mod naming;
+pub(crate) mod producer;
 pub(crate) mod source;
 pub(crate) mod structure;
 pub(crate) mod text;

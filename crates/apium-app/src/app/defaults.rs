@@ -1,5 +1,5 @@
 //! What `App::builder` starts with. The crates above this one submit it, since this one knows no driver and runs no
-//! task.
+//! task. Without the feature `autodiscover` nothing is submitted, and the facade has `App::builder` itself.
 
 use std::sync::Arc;
 
@@ -14,19 +14,15 @@ use crate::app::eager_runner::EagerRunner;
 pub struct AppDefaults {
     drivers: fn() -> Vec<SharedDriver>,
     eager_runner: fn() -> Option<Arc<dyn EagerRunner>>,
-    autodiscover: bool,
 }
 
+#[cfg(feature = "autodiscover")]
 inventory::collect!(AppDefaults);
 
 impl AppDefaults {
-    /// The drivers, what runs eager calls, and whether tasks are registered without being named.
-    pub const fn new(
-        drivers: fn() -> Vec<SharedDriver>,
-        eager_runner: fn() -> Option<Arc<dyn EagerRunner>>,
-        autodiscover: bool,
-    ) -> Self {
-        Self { drivers, eager_runner, autodiscover }
+    /// The drivers, and what runs eager calls.
+    pub const fn new(drivers: fn() -> Vec<SharedDriver>, eager_runner: fn() -> Option<Arc<dyn EagerRunner>>) -> Self {
+        Self { drivers, eager_runner }
     }
 
     /// The drivers of this program: the memory driver and those that were submitted.
@@ -35,17 +31,18 @@ impl AppDefaults {
         std::iter::once(memory).chain(all().flat_map(|defaults| (defaults.drivers)())).collect()
     }
 
-    /// Whether tasks are registered without being named: yes, unless a submitted one says no (feature `autodiscover`).
-    pub fn autodiscovers() -> bool {
-        all().all(|defaults| defaults.autodiscover)
+    /// What runs eager calls in this program, if anything that was submitted does.
+    pub fn eager_runner() -> Option<Arc<dyn EagerRunner>> {
+        all().find_map(|defaults| (defaults.eager_runner)())
     }
 }
 
-/// What runs eager calls in this program, if anything does.
-pub(crate) fn eager_runner() -> Option<Arc<dyn EagerRunner>> {
-    all().find_map(|defaults| (defaults.eager_runner)())
-}
-
+#[cfg(feature = "autodiscover")]
 fn all() -> impl Iterator<Item = &'static AppDefaults> {
     inventory::iter::<AppDefaults>.into_iter()
+}
+
+#[cfg(not(feature = "autodiscover"))]
+fn all() -> impl Iterator<Item = &'static AppDefaults> {
+    std::iter::empty()
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use regex::Regex;
+use regex_lite::Regex;
 
 use crate::config::read::{FromValue, InvalidValue};
 use crate::config::value::Value;
@@ -22,7 +22,8 @@ impl RouteTable {
         Self::default()
     }
 
-    /// Adds a route: for a task name, a glob (with `*`, `?` or `[…]`), or a regular expression after `re:`.
+    /// Adds a route: for a task name, a glob (with `*`, `?` or `[…]`), or a regular expression after `re:`. The letters
+    /// and digits of `\w` and `\d` are those of ASCII, and there is no lookaround and no `\p{…}`.
     ///
     /// # Errors
     /// A regular expression that cannot be read, in words.
@@ -63,12 +64,15 @@ pub fn glob_regex(pattern: &str) -> String {
         match c {
             '*' => regex.push_str(".*"),
             '?' => regex.push('.'),
-            '[' if rest.as_str().chars().skip(1).any(|c| c == ']') => {
+            '[' if has_end(rest.as_str()) => {
                 regex.push('[');
+                if let Some(negated) = rest.as_str().strip_prefix('!') {
+                    regex.push('^');
+                    rest = negated.chars();
+                }
                 let mut first = true;
                 for c in rest.by_ref() {
                     match c {
-                        '!' if first => regex.push('^'),
                         ']' if !first => break,
                         '\\' | '[' | ']' | '^' | '&' | '~' => regex.extend(['\\', c]),
                         c => regex.push(c),
@@ -77,11 +81,16 @@ pub fn glob_regex(pattern: &str) -> String {
                 }
                 regex.push(']');
             }
-            c => regex.push_str(&regex::escape(c.encode_utf8(&mut [0; 4]))),
+            c => regex.push_str(&regex_lite::escape(c.encode_utf8(&mut [0; 4]))),
         }
     }
     regex.push('$');
     regex
+}
+
+/// Whether a class ends in what follows its `[`. A `]` that is the first of its letters is one of them.
+fn has_end(class: &str) -> bool {
+    class.strip_prefix('!').unwrap_or(class).chars().skip(1).any(|c| c == ']')
 }
 
 impl FromValue for RouteTable {
@@ -93,9 +102,7 @@ impl FromValue for RouteTable {
         let mut table = Self::new();
         for (pattern, target) in entries {
             let options = CallOptions::from_value(target).map_err(|wrong| wrong.inside(pattern))?;
-            table.add(pattern, options).map_err(|error| {
-                // The library draws the place of the fault over several lines. The last one says what is wrong.
-                let why = error.lines().last().unwrap_or_default().trim_start_matches("error: ");
+            table.add(pattern, options).map_err(|why| {
                 InvalidValue::because(format!("the regular expression after \"re:\" cannot be read: {why}"))
                     .inside(pattern)
             })?;
@@ -119,5 +126,27 @@ mod tests {
         assert_eq!(&*queue("mail.abz9"), "glob");
         assert_eq!(&*queue("mail.xbz9"), "rest");
         assert!(table.add("re:(", "bad".into()).is_err());
+    }
+
+    #[test]
+    fn every_sign_of_a_glob_is_read_as_python_reads_it() {
+        for (glob, name, wanted) in [
+            ("a[&~^\\-]*", "a^b", true),
+            ("a[&~^\\-]*", "a-b", true),
+            ("a[[]*", "a[b", true),
+            ("a[]]*", "a]b", true),
+            ("a[!]]*", "a]b", false),
+            ("a[!]]*", "abb", true),
+            ("a[!!]", "a!", false),
+            ("a[!]", "a[!]", true),
+            ("[a-cx]*", "bz", true),
+            ("é?*", "éüx", true),
+            ("a.b+(c)|{d}$#*", "a.b+(c)|{d}$#x", true),
+            ("a.*", "axb", false),
+        ] {
+            let mut table = RouteTable::new();
+            table.add(glob, "q".into()).unwrap();
+            assert_eq!(table.find(name).is_some(), wanted, "{glob} {name}");
+        }
     }
 }

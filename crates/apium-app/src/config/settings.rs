@@ -98,7 +98,8 @@ impl Settings {
     /// Adds the settings of a TOML text; `path` is its name in errors. The table `[app]` is for [`app`](Self::app).
     ///
     /// # Errors
-    /// A text that is no TOML, an unknown name, an `app` that is no table.
+    /// A text that is no TOML, an unknown name, an `app` that is no table. Without the feature `config-file`, any text.
+    #[cfg(feature = "config-file")]
     pub fn add_toml(&mut self, text: &str, path: &str) -> Result<()> {
         let table: toml::Table = toml::from_str(text).map_err(|error| {
             // The error's own text would show the line, and with it perhaps a secret.
@@ -111,10 +112,20 @@ impl Settings {
         Ok(())
     }
 
+    /// Adds the settings of a TOML text. This program cannot read one.
+    ///
+    /// # Errors
+    /// Always: the feature `config-file` is off.
+    #[cfg(not(feature = "config-file"))]
+    pub fn add_toml(&mut self, _text: &str, path: &str) -> Result<()> {
+        let text = format!("read the file {path}: this program was built without the feature `config-file` of apium");
+        Err(Error::new(ErrorKind::Config, text))
+    }
+
     /// Adds the settings of a TOML file.
     ///
     /// # Errors
-    /// A file that cannot be read or is no TOML, an unknown name.
+    /// A file that cannot be read or is no TOML, an unknown name. Without the feature `config-file`, any file.
     pub fn load_file(&mut self, path: &Path) -> Result<()> {
         let text = std::fs::read_to_string(path).map_err(|error| {
             Error::new(ErrorKind::Config, format!("read the file {}", path.display())).with_source(error)

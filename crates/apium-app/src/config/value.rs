@@ -75,6 +75,7 @@ impl From<&Value> for serde_json::Value {
     }
 }
 
+#[cfg(feature = "config-file")]
 impl From<toml::Value> for Value {
     fn from(value: toml::Value) -> Self {
         match value {

@@ -13,7 +13,8 @@ use crate::error::{Error, ErrorKind, Result};
 pub enum PatternMatcher {
     /// As the shell reads names of files: `w*@host` (Celery: `glob`).
     Glob,
-    /// As a regular expression that begins at the start of the name (Celery: `pcre`).
+    /// As a regular expression that begins at the start of the name (Celery: `pcre`). A worker of Apium takes `\w` and
+    /// `\d` as ASCII, and refuses lookaround.
     Pcre,
 }
 

@@ -50,8 +50,10 @@ pub trait TaskType: 'static {
 }
 
 /// An entry of `inventory`, by which `#[task]` functions are found without being named (feature `autodiscover`).
+#[cfg(feature = "autodiscover")]
 pub struct TaskEntry(pub &'static TaskDef);
 
+#[cfg(feature = "autodiscover")]
 inventory::collect!(TaskEntry);
 
 /// The function of a static definition. It binds the arguments of the context's request, runs the body and encodes the

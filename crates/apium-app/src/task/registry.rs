@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::options::effective_options::TaskDefaults;
 use crate::options::task_options::TaskOptions;
 use crate::task::class::{Task, registered};
-use crate::task::definition::{TaskDef, TaskEntry};
+use crate::task::definition::TaskDef;
 use crate::task::foreign::ForeignTask;
 use crate::task::registered::RegisteredTask;
 
@@ -46,11 +46,13 @@ impl RegistryBuilder {
         self.builtins.extend(defs.iter().map(RegisteredTask::from_def));
     }
 
-    /// Adds every `#[task]` function that is linked into this program (feature `autodiscover`).
+    /// Adds every `#[task]` function that is linked into this program.
     ///
     /// The linker drops a library crate to which nothing refers, and its tasks with it. Use an item of such a crate, or
     /// add its tasks one by one. A worker prints its tasks when it starts.
+    #[cfg(feature = "autodiscover")]
     pub fn discover(&mut self) {
+        use crate::task::definition::TaskEntry;
         for TaskEntry(def) in inventory::iter::<TaskEntry> {
             self.def(def);
         }

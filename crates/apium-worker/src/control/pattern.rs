@@ -2,7 +2,7 @@
 //! start.
 
 use apium_app::config::route_table::glob_regex;
-use regex::RegexBuilder;
+use regex_lite::RegexBuilder;
 
 /// How large a compiled regular expression may be, in bytes.
 const MOST_REGEX: usize = 1 << 20;

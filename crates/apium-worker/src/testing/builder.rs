@@ -125,7 +125,6 @@ impl TestBuilder {
             .backend(self.backend.unwrap_or(own))
             .clock(self.clock.clone())
             .state(standstill.clone())
-            .autodiscover(AppDefaults::autodiscovers())
             .eager_runner(Arc::new(EagerWorker));
         let app = self.more.into_iter().fold(builder, |builder, more| more(builder)).build().await?;
         Ok(TestApp::new(app, (self.clock, recorder, standstill), self.concurrency))

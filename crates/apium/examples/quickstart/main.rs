@@ -1,7 +1,7 @@
 //! The quickstart: indexes text files with tasks on an embedded queue. It needs no server and no configuration.
 //!
 //! ```text
-//! cargo run --release --example quickstart [FOLDER]
+//! cargo run -p quickstart [FOLDER]
 //! ```
 //!
 //! The main part is a chord: one task for each file counts its words and stores its progress, and when all have ended,
@@ -32,6 +32,13 @@ use tokio::sync::{mpsc, oneshot};
 const CONCURRENCY: usize = 8;
 /// How long the tasks of a killed worker stay reserved for it.
 const LEASE: Duration = Duration::from_secs(2);
+
+/// The last lines: where to go from here.
+const NEXT: &str = "
+Next:
+  docs/guide/                         a program of your own, step by step
+  docs/FROM-CELERY.md                 what you know from Celery, and what differs
+  cargo run -p apium --example album  a small service, made by several workers";
 
 fn main() -> ExitCode {
     let options = match Options::read(std::env::args().skip(1)) {
@@ -92,6 +99,7 @@ async fn quickstart(options: &Options) -> Result<End, BoxError> {
             run.phase = Phase::Finished;
             data.save(&run)?;
             say(&format!("\nThe results are stored in {}", data.address(&run)));
+            say(NEXT);
         }
         End::Interrupted => say("stopped half-way; start the quickstart again to resume the run"),
     }

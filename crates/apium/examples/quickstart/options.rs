@@ -53,10 +53,11 @@ impl Options {
     }
 }
 
-/// The repository in which this example was built, or the current folder when that is gone.
+/// The repository in which this example was built, or the current folder when that is gone. It is built by two
+/// packages, so the root is looked for.
 fn repository() -> PathBuf {
-    let built_in = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    if built_in.is_dir() { built_in } else { PathBuf::from(".") }
+    let mut above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    above.find(|folder| folder.join("layers.toml").is_file()).map_or_else(|| PathBuf::from("."), Path::to_owned)
 }
 
 /// The platform's folder for the data of a program.
