@@ -7,6 +7,7 @@ use apium::prelude::*;
 use apium::testing::TestApp;
 use futures_util::TryStreamExt as _;
 
+// guide: tasks
 #[task(name = "guide.add")]
 async fn add(x: i64, y: i64) -> TaskResult<i64> {
     Ok(x + y)
@@ -16,6 +17,7 @@ async fn add(x: i64, y: i64) -> TaskResult<i64> {
 async fn total(numbers: Vec<i64>) -> TaskResult<i64> {
     Ok(numbers.iter().sum())
 }
+// guide end
 
 #[task(name = "guide.half")]
 async fn half(x: i64) -> TaskResult<i64> {
@@ -43,17 +45,21 @@ async fn card(parts: (String, usize)) -> TaskResult<String> {
     Ok(format!("{title} has {words} words"))
 }
 
+// guide: errback
 /// An errback of Celery's old style: it gets the id of the failed task.
 #[task(name = "guide.tell")]
 async fn tell(failed: String) {
     println!("errback: task {failed} has failed");
 }
+// guide end
 
+// guide: replace
 /// Is replaced by a chord, which gets its id.
 #[task(name = "guide.sum_up_to")]
 async fn sum_up_to(ctx: &Ctx, n: i64) -> TaskResult<i64> {
     Err(ctx.replace(group((0..n).map(|i| add::s(i, 1))) | total::p()))
 }
+// guide end
 
 /// Marks what replaces a task.
 async fn marked(ctx: &Ctx, with: Signature<Anything, String>) -> Signature<Anything, String> {
@@ -73,6 +79,7 @@ async fn tenant(ctx: &Ctx) -> TaskResult<String> {
     Ok(stamp.decode()?)
 }
 
+// guide: python
 extern_task! {
     /// A task of a Python worker.
     #[task(name = "ml.tasks.embed", queue = "gpu")]
@@ -82,12 +89,15 @@ extern_task! {
     #[task(name = "ml.tasks.store")]
     fn store(vector: Vec<f32>) -> u64;
 }
+// guide end
 
 async fn chains(app: &TestApp) -> Result<(), BoxError> {
+    // guide: chain
     // What a step returns is the first argument of the next, which `p` leaves out.
     let sum = (add::s(2, 2) | add::p(4) | add::p(8)).send(app).await?;
     app.drain().await;
     assert_eq!(sum.get().await?, 16);
+    // guide end
     println!("chain: {}", sum.get().await?);
 
     // The steps before are the result's parents.
@@ -116,10 +126,12 @@ async fn groups_and_chords(app: &TestApp) -> Result<(), BoxError> {
     app.drain().await;
     assert_eq!(squares.get().await?, [0, 2, 4, 6]);
 
+    // guide: chord
     // A task joined to a group makes a chord: it runs when all members are ready, with the list of their values.
     let all = (group((0..4).map(|i| add::s(i, i))) | total::p()).send(app).await?;
     app.drain().await;
     assert_eq!(all.get().await?, 12);
+    // guide end
     println!("chord: {}", all.get().await?);
 
     // The same with `chord`, as in Celery.
@@ -127,19 +139,23 @@ async fn groups_and_chords(app: &TestApp) -> Result<(), BoxError> {
     app.drain().await;
     assert_eq!(all.get().await?, 12);
 
+    // guide: nested
     // A workflow can be used wherever a task can: here each member is a chain, and a task comes before the group.
     let members = [add::p(1) | add::p(10), add::p(2) | add::p(20)];
     let nested = (add::s(1, 1) | group(members) | total::p()).send(app).await?;
     app.drain().await;
     assert_eq!(nested.get().await?, 13 + 24);
+    // guide end
     Ok(())
 }
 
 async fn joins(app: &TestApp) -> Result<(), BoxError> {
+    // guide: join
     // A group of tasks of different types: what follows takes a tuple.
     let sent = (read::s("Hamlet".into()) | join((title::p(), words::p())) | card::p()).send(app).await?;
     app.drain().await;
     assert_eq!(sent.get().await?, "Hamlet has 7 words");
+    // guide end
     println!("join: {}", sent.get().await?);
 
     // Without a task after it, its value is the tuple.
@@ -150,11 +166,13 @@ async fn joins(app: &TestApp) -> Result<(), BoxError> {
 }
 
 async fn maps(app: &TestApp) -> Result<(), BoxError> {
+    // guide: many
     // One message, one slot of one worker, one item after the other.
     let halves = half::map([2, 4, 6]).send(app).await?;
     let sums = add::starmap([(1, 1), (2, 2)]).send(app).await?;
     // Many items in few messages: a group of starmaps.
     let chunks = add::chunks((0..10).map(|i| (i, i)), 4).send(app).await?;
+    // guide end
     app.drain().await;
     assert_eq!(halves.get().await?, [1, 2, 3]);
     assert_eq!(sums.get().await?, [2, 4]);
@@ -182,8 +200,10 @@ async fn errors(app: &TestApp) -> Result<(), BoxError> {
     app.drain().await;
     assert_eq!(outer.state().await?, TaskState::Failure);
 
+    // guide: links
     // Callbacks for success, errbacks for failure: tasks like others, beside what follows.
     half::s(4).on_success(add::p(1)).on_error(tell::p()).send(app).await?;
+    // guide end
     half::s(5).on_success(add::p(1)).on_error(tell::p()).send(app).await?;
     app.drain().await;
     Ok(())
@@ -201,11 +221,13 @@ async fn replacing(app: &TestApp) -> Result<(), BoxError> {
 }
 
 async fn options(app: &TestApp) -> Result<(), BoxError> {
+    // guide: options
     // Options of the workflow go to its first tasks. Those for every task are set by `each`.
     let album = add::s(1, 1) | group([add::p(2), add::p(3)]) | total::p();
     let album = album.each(|task| task.queue("celery").priority(5));
     // The function may choose: `task.task()` is the name.
     let album = album.each(|task| if task.task() == "guide.total" { task.urgent() } else { task });
+    // guide end
     let sum = album.send(app).await?;
     app.drain().await;
     let of = |task: &str| app.sent_by_name(task).last().and_then(|sent| sent.message.properties.priority);

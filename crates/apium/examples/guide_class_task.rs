@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use apium::prelude::*;
 
+// guide: class
 /// Adds two numbers and a bonus.
 struct AddTask {
     bonus: i64,
@@ -26,13 +27,15 @@ impl Task for AddTask {
         Ok(())
     }
 }
+// guide end
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
     let successes = Arc::new(AtomicU32::new(0));
+    // guide: call
     let app = App::test().register_task(AddTask { bonus: 1, successes: successes.clone() }).build().await?;
-
     let sent = AddTask::s((2, 2)).send(&app).await?;
+    // guide end
     app.drain().await;
     println!("2 + 2 + 1 = {}", sent.get().await?);
     assert_eq!(sent.get().await?, 5);

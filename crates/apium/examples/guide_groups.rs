@@ -22,9 +22,11 @@ async fn main() -> Result<(), BoxError> {
     assert!(sums.successful().await?);
     assert_eq!(sums.completed_count().await?, 4);
 
+    // guide: saved
     // A saved group can be restored by its id.
     sums.save().await?;
     let restored = GroupResult::<i64>::restore(&app, sums.id().as_str()).await?.ok_or("a saved group is found")?;
     assert_eq!(restored.get().await?, values);
+    // guide end
     Ok(())
 }

@@ -22,6 +22,7 @@ impl Recorder {
     }
 }
 
+// guide: hooks
 async fn before(ctx: &Ctx) {
     Recorder::add(ctx, "before_start".to_owned());
 }
@@ -52,15 +53,18 @@ async fn divide(ctx: &Ctx, x: i64, y: i64) -> TaskResult<i64> {
         None => Err(ctx.retry().countdown(Duration::ZERO).cause(TaskError::failure("division by zero")).into()),
     }
 }
+// guide end
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
     let recorder = Recorder::default();
     let app = App::test().state(recorder.clone()).build().await?;
 
+    // guide: order
     divide::delay(6, 3).send(&app).await?;
     app.drain().await;
     assert_eq!(recorder.take(), ["before_start", "on_success 2", "after_return SUCCESS"]);
+    // guide end
 
     divide::delay(6, 0).send(&app).await?;
     app.drain().await;

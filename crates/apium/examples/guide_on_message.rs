@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use apium::prelude::*;
 use tokio::sync::oneshot;
 
+// guide: task
 #[task(name = "guide.hello")]
 async fn hello(ctx: &Ctx, a: i64, b: i64) -> TaskResult<String> {
     for progress in [50, 90] {
@@ -14,6 +15,7 @@ async fn hello(ctx: &Ctx, a: i64, b: i64) -> TaskResult<String> {
     }
     Ok(format!("hello world: {}", a + b))
 }
+// guide end
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
@@ -26,6 +28,7 @@ async fn main() -> Result<(), BoxError> {
     let client = async {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let recorder = seen.clone();
+        // guide: callback
         let result = hello::delay(4, 6).send(&app).await?;
         let value = result
             .get()
@@ -35,6 +38,7 @@ async fn main() -> Result<(), BoxError> {
                 recorder.lock().unwrap_or_else(PoisonError::into_inner).push(update.state.clone());
             })
             .await?;
+        // guide end
         drop(stop);
         assert_eq!(value, "hello world: 10");
         let seen = seen.lock().unwrap_or_else(PoisonError::into_inner).clone();

@@ -12,6 +12,7 @@ async fn add(x: i64, y: i64) -> TaskResult<i64> {
 async fn main() -> Result<(), BoxError> {
     let app = App::test().setting("broker_pool_limit", 2).build().await?;
 
+    // guide: producer
     // One producer for ten calls. It returns to the pool when it is dropped.
     let producer = app.producer().await?;
     let mut sent = Vec::new();
@@ -19,6 +20,7 @@ async fn main() -> Result<(), BoxError> {
         sent.push(add::delay(i, i).producer(&producer).send(&app).await?);
     }
     drop(producer);
+    // guide end
 
     app.drain().await;
     let mut sum = 0;

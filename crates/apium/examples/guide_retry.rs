@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use apium::prelude::*;
 
+// guide: error
 /// The service cannot be reached now.
 #[derive(Debug)]
 struct FailWhale;
@@ -17,7 +18,9 @@ impl fmt::Display for FailWhale {
 }
 
 impl std::error::Error for FailWhale {}
+// guide end
 
+// guide: by hand
 /// An explicit retry: the same id, ten seconds later, with the cause in the state RETRY.
 #[task(name = "guide.tweet", max_retries = 3)]
 async fn tweet(ctx: &Ctx, fails: u32) -> TaskResult<u32> {
@@ -27,7 +30,9 @@ async fn tweet(ctx: &Ctx, fails: u32) -> TaskResult<u32> {
     }
     Ok(retries)
 }
+// guide end
 
+// guide: automatic
 /// Automatic retries: after one, two, four seconds, five times at most.
 #[task(
     name = "guide.refresh_timeline",
@@ -42,16 +47,32 @@ async fn refresh_timeline(ctx: &Ctx) -> TaskResult<u32> {
         retries => Ok(retries),
     }
 }
+// guide end
+
+// guide: or retry
+/// Some errors of one call are worth another run, with the waits of a backoff.
+#[task(name = "guide.poll")]
+async fn poll(ctx: &Ctx) -> TaskResult<u32> {
+    answer(ctx.retries()).or_retry(ctx, |retry| retry.backoff().max_retries(8))
+}
+
+/// The service answers at the third attempt.
+fn answer(attempt: u32) -> Result<u32, FailWhale> {
+    if attempt < 2 { Err(FailWhale) } else { Ok(attempt) }
+}
+// guide end
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
     let app = App::test().build().await?;
 
+    // guide: seen
     let sent = tweet::delay(1).send(&app).await?;
     app.drain().await;
     assert_eq!(sent.state().await?, TaskState::Retry);
     app.advance(Duration::from_secs(10)).await;
     assert_eq!(sent.get().await?, 1);
+    // guide end
 
     // After the last retry, the cause is the error of the task.
     let hopeless = tweet::delay(99).send(&app).await?;
@@ -70,5 +91,9 @@ async fn main() -> Result<(), BoxError> {
         app.advance(Duration::from_secs(wait)).await;
     }
     assert_eq!(timeline.get().await?, 3);
+
+    let polled = poll::delay().send(&app).await?;
+    app.advance(Duration::from_secs(10)).await;
+    assert_eq!(polled.get().await?, 2);
     Ok(())
 }

@@ -11,6 +11,7 @@ use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+// guide: tasks
 #[task(name = "shop.bill")]
 async fn bill(order: u32) -> TaskResult<u32> {
     tracing::info!(order, "this is in the span of the task");
@@ -21,21 +22,26 @@ async fn bill(order: u32) -> TaskResult<u32> {
 async fn thank(order: u32) -> TaskResult<String> {
     Ok(format!("thank you for order {order}"))
 }
+// guide end
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), BoxError> {
+    // guide: layer
     let exporter = InMemorySpanExporter::default();
     let provider = SdkTracerProvider::builder().with_simple_exporter(exporter.clone()).build();
     // The layer makes spans of OpenTelemetry of those of `tracing`, among them `publish` and `task`.
     let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("shop"));
     tracing_subscriber::registry().with(LevelFilter::INFO).with(layer).init();
+    // guide end
 
     let app = App::builder("shop").broker("memory://").backend("memory://").register::<bill>().register::<thank>();
     let app = app.build().await?;
     let worker = app.worker().concurrency(1).start().await?;
+    // guide: request
     let thanked = async { (bill::s(7) | thank::p()).send(&app).await };
     let thanked = thanked.instrument(tracing::info_span!("request")).await?;
     println!("{}", thanked.get().await?);
+    // guide end
     worker.stop().await;
 
     let spans = exporter.get_finished_spans()?;

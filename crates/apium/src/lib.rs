@@ -1,6 +1,8 @@
 //! Celery's task system, in Rust: define tasks, call them, run them, and share a queue with Python. Messages, results,
 //! settings and the command line are Celery's. It runs without a server too: a queue can be a SQLite file.
 //!
+//! The [guide](https://github.com/apium-rs/apium/tree/main/docs/guide) explains it in short chapters, with tested code.
+//!
 //! # A task, and a call
 //!
 //! ```

@@ -6,3 +6,4 @@ pub(crate) mod guide;
 pub(crate) mod options;
 pub(crate) mod pages;
 pub(crate) mod program;
+pub(crate) mod snippets;

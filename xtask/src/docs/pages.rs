@@ -5,14 +5,14 @@ use std::path::Path;
 
 use crate::commands::Answer;
 use crate::docs::coverage::{self, Covered};
-use crate::docs::{celery_settings, guide, options, program};
+use crate::docs::{celery_settings, guide, options, program, snippets};
 use crate::files::{self, File};
 use crate::tidy::source::rust::Source;
 use crate::{output, process};
 
 /// A generated page.
 struct Page {
-    path: &'static str,
+    path: String,
     text: String,
 }
 
@@ -30,7 +30,7 @@ pub(crate) fn run(args: &[String]) -> Answer {
     let rows = guide_rows(&files)?;
     output::line(&coverage::table(&coverage::join(&rows, &tests(&files)), true));
     for page in own_pages(&files)?.into_iter().chain(program_pages(&root)?) {
-        fs::write(root.join(page.path), &page.text).map_err(|e| format!("write {}: {e}", page.path))?;
+        fs::write(root.join(&page.path), &page.text).map_err(|e| format!("write {}: {e}", page.path))?;
         output::step(&format!("wrote {}", page.path));
     }
     let gaps = gaps(&files)?;
@@ -41,21 +41,25 @@ pub(crate) fn run(args: &[String]) -> Answer {
 /// The pages that the program `apium` prints, and the one that is made of its settings. The tests of the crate `apium`
 /// compare them with its binary, too.
 fn program_pages(root: &Path) -> Result<Vec<Page>, String> {
-    let settings = Page { path: "docs/SETTINGS.md", text: program::settings()? };
+    let settings = Page { path: "docs/SETTINGS.md".to_owned(), text: program::settings()? };
     let celerys = celery_settings_page(root, &settings.text)?;
-    Ok(vec![settings, celerys, Page { path: "docs/COMMAND-LINE.md", text: program::command_line()? }])
+    Ok(vec![settings, celerys, Page { path: "docs/COMMAND-LINE.md".to_owned(), text: program::command_line()? }])
 }
 
 /// The page of Celery's settings, from Apium's page of settings.
 fn celery_settings_page(root: &Path, own: &str) -> Result<Page, String> {
     let list = "tests/interop/settings.json";
     let celerys = fs::read_to_string(root.join(list)).map_err(|e| format!("read {list}: {e}"))?;
-    Ok(Page { path: "docs/CELERY-SETTINGS.md", text: celery_settings::page(own, &celerys)? })
+    Ok(Page { path: "docs/CELERY-SETTINGS.md".to_owned(), text: celery_settings::page(own, &celerys)? })
 }
 
-/// The pages that need no program but this one.
+/// The pages that need no program but this one. Those of the guide are written by hand, all but their code.
 fn own_pages(files: &[File]) -> Result<Vec<Page>, String> {
-    Ok(vec![coverage_page(files)?, Page { path: "docs/TASK-OPTIONS.md", text: options::page() }])
+    let mut pages =
+        vec![coverage_page(files)?, Page { path: "docs/TASK-OPTIONS.md".to_owned(), text: options::page() }];
+    let chapters = snippets::chapters(files)?;
+    pages.extend(chapters.into_iter().map(|chapter| Page { path: chapter.path, text: chapter.text }));
+    Ok(pages)
 }
 
 /// The coverage table, without the lines of the tests, which move with every change.
@@ -66,7 +70,7 @@ fn coverage_page(files: &[File]) -> Result<Page, String> {
         "# Which tests show each row of the task guide\n\nMade by `cargo xtask docs` from `docs/guide-rows.toml` and the names \
          of the tests. That command also prints the line of each test.\n\n{table}"
     );
-    Ok(Page { path: "docs/COVERAGE.md", text: coverage })
+    Ok(Page { path: "docs/COVERAGE.md".to_owned(), text: coverage })
 }
 
 /// Rows without a test, and tests without a row.
@@ -80,7 +84,7 @@ fn gaps(files: &[File]) -> Result<Vec<String>, String> {
 
 /// Pages that differ from what would be generated now.
 fn stale(root: &Path, pages: &[Page]) -> Vec<String> {
-    let old = pages.iter().filter(|page| fs::read_to_string(root.join(page.path)).ok().as_ref() != Some(&page.text));
+    let old = pages.iter().filter(|page| fs::read_to_string(root.join(&page.path)).ok().as_ref() != Some(&page.text));
     old.map(|page| format!("{} is out of date: run `cargo xtask docs`", page.path)).collect()
 }
 
@@ -120,7 +124,7 @@ mod tests {
 
     #[test]
     fn a_page_that_differs_is_stale() {
-        let page = |text: &str| Page { path: "Cargo.toml", text: text.to_owned() };
+        let page = |text: &str| Page { path: "Cargo.toml".to_owned(), text: text.to_owned() };
         let root = process::root().unwrap();
         let now = fs::read_to_string(root.join("Cargo.toml")).unwrap();
         assert!(stale(&root, &[page(&now)]).is_empty());

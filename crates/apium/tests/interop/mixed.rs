@@ -1,5 +1,10 @@
-//! One queue with workers of both sides.
+//! One queue with workers of both sides; and a service of the guide, whose tasks run in a worker of Celery.
 
+use std::process::Command;
+use std::time::Duration;
+
+use apium_peers::guarded::Guarded;
+use apium_peers::target::example;
 use serde_json::{Value, json};
 
 use crate::kit::deployment::Deployment;
@@ -52,4 +57,19 @@ async fn retries_pass_between_workers_of_both_sides() {
         let seen = pair.read(Side::Rust, sent.unwrap().id().as_str()).await;
         assert_eq!(seen.success(), &json!({ "value": "done", "retries": 3 }));
     }
+}
+
+#[test]
+fn a_celery_worker_runs_what_the_service_of_the_guide_enqueues() {
+    let deployment = Deployment::shared(Side::Python);
+    let mut command = Command::new(example("guide_producer"));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("APIUM_")) {
+        command.env_remove(name);
+    }
+    command.env("APIUM_BROKER_URL", &deployment.broker).env("APIUM_RESULT_BACKEND", &deployment.database.url);
+    let mut running = Guarded::start(&command, None).unwrap();
+    let ended = running.wait(Duration::from_secs(120));
+    let log = running.log().text();
+    assert!(ended.is_some_and(|status| status.success()), "{log}");
+    assert!(log.contains("{\"sum\":5}"), "{log}");
 }

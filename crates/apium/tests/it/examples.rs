@@ -36,15 +36,21 @@ examples! {
     guide_canvas: "Hamlet has 7 words";
     guide_class_task: "2 + 2 + 1 = 5";
     guide_defining: "hello you";
+    guide_deploy: "the new worker: order 7 was charged before";
     guide_eta_expires: "expired";
+    guide_first: "2 + 2 = 4";
     guide_groups: "[4, 8, 16, 32]";
     guide_hooks: "after_return FAILURE";
     guide_on_message: "SUCCESS";
+    guide_options: "the search ended with SoftTimeLimitExceeded";
     guide_pools: "90";
     guide_request: "guide-1";
+    guide_results: "20 of 20 imports are done";
     guide_retry: "over capacity";
+    guide_routing: "acme goes to reports-acme";
     guide_states: "invalid digit";
     guide_testing: "one mail was sent";
+    guide_web: "\"result\":\"small/bee.png\"";
     opentelemetry: "bill is in the trace of the request";
     walk: "complete";
 }
@@ -87,7 +93,7 @@ fn every_example_is_run_by_a_test() {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
-        let elsewhere = ["interop", "own_commands", "processes", "quickstart"];
+        let elsewhere = ["guide_producer", "interop", "own_commands", "processes", "quickstart"];
         assert!(RUN_HERE.contains(&&*name) || elsewhere.contains(&&*name), "no test runs the example {name}");
     }
 }
