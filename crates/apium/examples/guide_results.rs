@@ -65,7 +65,7 @@ async fn many(app: &App) -> Result<(), BoxError> {
     // guide end
 
     // guide: group
-    let imports = group((1..=20).map(|rows| import::s(rows))).send(app).await?;
+    let imports = group((1..=20).map(import::s)).send(app).await?;
     let mut progress = pin!(imports.progress_stream());
     while let Some(now) = progress.try_next().await? {
         println!("{} of {} imports are done", now.done, now.total);
