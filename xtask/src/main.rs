@@ -18,6 +18,7 @@ mod libtest;
 mod output;
 mod peers;
 mod process;
+mod release;
 mod test;
 mod tidy;
 mod torture;
@@ -52,6 +53,7 @@ fn command(name: &str) -> Option<fn(&[String]) -> Answer> {
         "interop" => interop::run,
         "celery-suite" => celery_suite::run,
         "fuzz" => fuzz::run,
+        "release" => release::run,
         "torture" => torture::run::run,
         "help" | "-h" | "--help" => help,
         _ => return None,
