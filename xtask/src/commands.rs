@@ -46,6 +46,11 @@ pub(crate) const COMMANDS: &[Command] = &[
         usage: "[TIME] [FIRST ROUND]",
         about: "read captures of real Celery that are changed at random, for 60m or another time",
     },
+    Command {
+        name: "release",
+        usage: "[STEP …]",
+        about: "what a release needs beyond `ci`: docs, deny, publish, oldest, minimal, sizes",
+    },
     Command { name: "help", usage: "", about: "print this list" },
 ];
 

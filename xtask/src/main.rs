@@ -19,6 +19,7 @@ mod libtest;
 mod output;
 mod peers;
 mod process;
+mod release;
 mod test;
 mod tidy;
 mod torture;
@@ -54,6 +55,7 @@ fn command(name: &str) -> Option<fn(&[String]) -> Answer> {
         "interop" => interop::run,
         "celery-suite" => celery_suite::run,
         "fuzz" => fuzz::run,
+        "release" => release::run,
         "torture" => torture::run::run,
         "help" | "-h" | "--help" => help,
         _ => return None,

@@ -1,0 +1,224 @@
+//! `cargo xtask release`: what a release needs beyond `.ci/run`, and what needs another compiler, a tool or minutes.
+//!
+//! It changes nothing in the repository but the page of sizes. What it builds stands in `target/release-checks`.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::commands::Answer;
+use crate::{output, process};
+
+/// One thing that a release needs.
+struct Step {
+    name: &'static str,
+    about: &'static str,
+    run: fn(&Place) -> Answer,
+}
+
+/// Every step, the quickest first.
+const STEPS: &[Step] = &[
+    Step { name: "docs", about: "the docs of the facade with every feature", run: docs },
+    Step { name: "deny", about: "advisories, licences, duplicates and sources of all dependencies", run: deny },
+    Step { name: "publish", about: "every crate is packed, and compiles as it was packed", run: publish },
+    Step { name: "oldest", about: "the facade compiles with the oldest Rust that it promises", run: oldest },
+    Step { name: "minimal", about: "it compiles with the oldest dependencies that its manifests allow", run: minimal },
+    Step { name: "sizes", about: "the sizes of release binaries, for docs/SIZES.md", run: sizes },
+];
+
+/// Where the steps work.
+struct Place {
+    root: PathBuf,
+    /// For what they build.
+    target: PathBuf,
+}
+
+/// Runs the steps that are named, or all. One that fails does not keep the others from running.
+pub(crate) fn run(args: &[String]) -> Answer {
+    let chosen: Vec<&Step> = match args {
+        [] => STEPS.iter().collect(),
+        names => names.iter().map(|name| find(name)).collect::<Result<_, _>>()?,
+    };
+    let root = process::root()?;
+    let place = Place { target: root.join("target/release-checks"), root };
+    let mut failed = Vec::new();
+    for step in &chosen {
+        output::step(&format!("{}: {}", step.name, step.about));
+        match (step.run)(&place) {
+            Ok(true) => {}
+            Ok(false) => failed.push(step.name.to_owned()),
+            Err(error) => failed.push(format!("{} (could not {error})", step.name)),
+        }
+    }
+    output::line(&format!("release: {} of {} hold", chosen.len() - failed.len(), chosen.len()));
+    failed.iter().for_each(|name| output::line(&format!("failed: {name}")));
+    Ok(failed.is_empty())
+}
+
+fn find(name: &str) -> Result<&'static Step, String> {
+    let names = || STEPS.iter().map(|step| step.name).collect::<Vec<_>>().join(", ");
+    STEPS.iter().find(|step| step.name == name).ok_or_else(|| format!("find the step {name:?}: there are {}", names()))
+}
+
+fn docs(_: &Place) -> Answer {
+    let mut command = process::cargo(&["doc", "--package", "apium", "--all-features", "--no-deps"])?;
+    command.env("RUSTDOCFLAGS", "-D warnings");
+    process::passes(command)
+}
+
+/// Advisories need the network, and are asked for by themselves: without it the others are still known.
+fn deny(place: &Place) -> Answer {
+    let tools = place.target.join("tools");
+    let program = tools.join("bin/cargo-deny");
+    if !program.exists() {
+        let mut install = process::cargo(&["install", "--quiet", "--locked", "cargo-deny", "--root"])?;
+        install.arg(&tools);
+        if !process::passes(install)? {
+            return Ok(false);
+        }
+    }
+    let mut good = true;
+    for checks in [&["licenses", "bans", "sources"][..], &["advisories"]] {
+        let mut command = Command::new(&program);
+        command.current_dir(&place.root).arg("check").args(checks);
+        good &= process::passes(command)?;
+    }
+    Ok(good)
+}
+
+/// In the order of their floors, each built from what the ones before it were packed as.
+fn publish(place: &Place) -> Answer {
+    let mut command = process::cargo(&["publish", "--workspace", "--dry-run", "--allow-dirty", "--target-dir"])?;
+    command.arg(place.target.join("publish"));
+    process::passes(command)
+}
+
+fn oldest(place: &Place) -> Answer {
+    let manifest = read(&place.root.join("Cargo.toml"))?;
+    let version = manifest.lines().find_map(|line| line.strip_prefix("rust-version = "));
+    let version = version.ok_or("find rust-version in Cargo.toml")?.trim_matches('"').to_owned();
+    needs_toolchain(&version)?;
+    check_with(&place.root, &version, &place.target.join("oldest"))
+}
+
+/// In a copy of what git knows, since the lock file becomes another one.
+fn minimal(place: &Place) -> Answer {
+    needs_toolchain("nightly")?;
+    let copy = place.target.join("copy");
+    let mut list = Command::new("git");
+    list.args(["ls-files", "--cached", "--others", "--exclude-standard"]).current_dir(&place.root);
+    for file in process::read(list)?.lines() {
+        let to = copy.join(file);
+        let folder = to.parent().unwrap_or(&copy);
+        fs::create_dir_all(folder).map_err(|error| format!("make {}: {error}", folder.display()))?;
+        // What is deleted and not committed yet is in git's list.
+        if place.root.join(file).exists() {
+            fs::copy(place.root.join(file), &to).map_err(|error| format!("copy {file}: {error}"))?;
+        }
+    }
+    let mut resolve = toolchain("nightly");
+    resolve.args(["update", "-Z", "direct-minimal-versions"]).current_dir(&copy);
+    Ok(process::passes(resolve)? && check_with(&copy, "stable", &place.target.join("minimal"))?)
+}
+
+fn check_with(folder: &Path, name: &str, target: &Path) -> Answer {
+    let mut check = toolchain(name);
+    check.args(["check", "--package", "apium", "--all-features", "--target-dir"]).arg(target).current_dir(folder);
+    process::passes(check)
+}
+
+/// The cargo of another toolchain. The variables of the one that runs this program must not reach it.
+fn toolchain(name: &str) -> Command {
+    let mut command = Command::new("rustup");
+    command.args(["run", name, "cargo"]);
+    ["CARGO", "RUSTC", "RUSTUP_TOOLCHAIN", "RUSTDOC"].iter().for_each(|variable| {
+        command.env_remove(variable);
+    });
+    command
+}
+
+fn needs_toolchain(name: &str) -> Result<(), String> {
+    let mut asked = toolchain(name);
+    let status = asked.arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    match status.is_ok_and(|status| status.success()) {
+        true => Ok(()),
+        false => Err(format!("use Rust {name}: `rustup toolchain install {name} --profile minimal` brings it")),
+    }
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    fs::read_to_string(path).map_err(|error| format!("read {}: {error}", path.display()))
+}
+
+/// A release binary, with the arguments of cargo that build it.
+struct Binary {
+    file: &'static str,
+    about: &'static str,
+    args: &'static [&'static str],
+}
+
+/// What the page of sizes shows.
+const BINARIES: &[Binary] = &[
+    Binary {
+        file: "apium",
+        about: "the program `apium`, with every driver and default feature",
+        args: &["--package", "apium", "--bin", "apium"],
+    },
+    Binary {
+        file: "examples/guide_first",
+        about: "the first program of the guide: a task, a worker and a caller, with all default features",
+        args: &["--package", "apium", "--example", "guide_first"],
+    },
+];
+
+fn sizes(place: &Place) -> Answer {
+    let mut page = "# The sizes of release binaries\n\nMade by `cargo xtask release sizes`, with the profile of this \
+                    repository. `strip` takes symbols out, as `strip = true` in a profile does.\n\n\
+                    | program | size | stripped |\n|---|---|---|\n"
+        .to_owned();
+    for binary in BINARIES {
+        let mut build = process::cargo(&["build", "--release"])?;
+        if !process::passes({
+            build.args(binary.args);
+            build
+        })? {
+            return Ok(false);
+        }
+        let built = place.root.join("target/release").join(binary.file);
+        let stripped = place.target.join("stripped");
+        fs::create_dir_all(&place.target).map_err(|error| format!("make {}: {error}", place.target.display()))?;
+        let mut strip = Command::new("strip");
+        strip.arg("-o").arg(&stripped).arg(&built);
+        process::read(strip)?;
+        // Writing into a text does not fail.
+        let _ = writeln!(page, "| {} | {} | {} |", binary.about, size(&built)?, size(&stripped)?);
+    }
+    fs::write(place.root.join("docs/SIZES.md"), page).map_err(|error| format!("write docs/SIZES.md: {error}"))?;
+    Ok(true)
+}
+
+fn size(file: &Path) -> Result<String, String> {
+    let bytes = fs::metadata(file).map_err(|error| format!("look at {}: {error}", file.display()))?.len();
+    Ok(megabytes(bytes))
+}
+
+fn megabytes(bytes: u64) -> String {
+    format!("{}.{} MB", bytes / 1_000_000, bytes % 1_000_000 / 100_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_is_found_by_its_name_and_an_unknown_one_is_refused() {
+        assert!(STEPS.iter().all(|step| find(step.name).is_ok()));
+        assert!(find("nothing").err().is_some_and(|error| error.contains("minimal")));
+    }
+
+    #[test]
+    fn sizes_are_in_megabytes() {
+        assert_eq!(megabytes(1_234_567), "1.2 MB");
+    }
+}
