@@ -1,7 +1,7 @@
 //! `cargo xtask ci`: all checks that a change must pass, the quickest first. `.ci/run` runs the same from a shell.
 
 use crate::commands::Answer;
-use crate::{process, test};
+use crate::{features, process, test};
 
 /// Runs every check and stops at the first that fails.
 pub(crate) fn run(_args: &[String]) -> Answer {
@@ -9,5 +9,6 @@ pub(crate) fn run(_args: &[String]) -> Answer {
     let clippy = process::cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
     let mut docs = process::cargo(&["doc", "--workspace", "--no-deps"])?;
     docs.env("RUSTDOCFLAGS", "-D warnings");
-    Ok(process::passes(format)? && process::passes(clippy)? && process::passes(docs)? && test::run(&[])?)
+    let compiles = process::passes(format)? && process::passes(clippy)? && process::passes(docs)?;
+    Ok(compiles && features::run(&[])? && test::run(&[])?)
 }

@@ -16,7 +16,7 @@ pub(crate) struct Command {
 /// Every command, in the order of the help.
 pub(crate) const COMMANDS: &[Command] = &[
     Command { name: "test", usage: "[ARGS OF CARGO TEST]", about: "run every test and print the total" },
-    Command { name: "ci", usage: "", about: "run format, clippy, docs and every test, like .ci/run" },
+    Command { name: "ci", usage: "", about: "run format, clippy, docs, features and every test, like .ci/run" },
     Command {
         name: "peers",
         usage: "",

@@ -52,8 +52,8 @@ impl CallArgument {
     }
 }
 
-/// The constant that says how the argument `index` is written and read. It alone names the bounds of the type, so that a
-/// type that cannot travel is one error.
+/// The constant that says how the argument `index` is written and read. It alone names the bounds of the type, so that
+/// a type that cannot travel is one error.
 pub(crate) fn codec(index: usize) -> Ident {
     format_ident!("__APIUM_ARGUMENT_{index}")
 }

@@ -12,8 +12,8 @@ pub(crate) fn command_line() -> Result<String, String> {
     let mut page = String::from(
         "# The command line\n\nMade by `cargo xtask docs` from the help of the program. Your own program that calls \
          `apium::cli::main(app)` has all of these commands under its own name, and `apium::cli::main_with_commands(app, run)` \
-         adds commands of its own to them. The stand-alone `apium` has all but `worker` \
-         and `registered`, which need task code.\n",
+         adds commands of its own to them. The stand-alone `apium` has all but \
+         `registered`, which needs task code; its `worker` runs the tasks of a Celery app (`-A`).\n",
     );
     let whole = apium(&["--help"])?;
     page.push_str(&section("apium", &whole));

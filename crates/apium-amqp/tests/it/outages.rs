@@ -44,9 +44,9 @@ async fn a_run_goes_on_over_a_cut() {
     assert_eq!(broker.queues().unwrap().depth("q").await.unwrap(), 0, "all are settled, once");
 }
 
-/// A message that waited in the queues of delays, and one that was replayed, have the id of the message that was settled
-/// for them. They come again, since a worker died that had them, to the consumer that has settled that one; and its
-/// connection was cut, so it looks for what it had settled. They are run all the same.
+/// A message that waited in the queues of delays, and one that was replayed, have the id of the message that was
+/// settled for them. They come again, since a worker died that had them, to the consumer that has settled that one; and
+/// its connection was cut, so it looks for what it had settled. They are run all the same.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_took_the_place_of_a_message_is_not_taken_for_it() {
     let vhost = fresh_vhost();

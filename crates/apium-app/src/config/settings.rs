@@ -316,7 +316,7 @@ pub(crate) const ONLY_CELERYS: &[(&[&str], &str)] = &[
         &["broker_host", "broker_port", "broker_user", "broker_password", "broker_vhost", "broker_transport"],
         "it is a part of `broker_url`",
     ),
-    (&["broker_login_method"], "Redis and SQLite have one way to log in"),
+    (&["broker_login_method"], "every driver has one way to log in; for RabbitMQ it is PLAIN"),
     (&["redis_host", "redis_port", "redis_db", "redis_username", "redis_password"], "it is a part of `result_backend`"),
     (
         &["redis_socket_*", "redis_retry_on_timeout", "redis_max_connections"],

@@ -1,7 +1,8 @@
 //! How the arguments and results of `#[task]` functions travel.
 //!
-//! The code that the macro generates names the bounds of a type once, in [`argument_codec`] or [`encode`]. So a type that
-//! cannot travel is one error, at the type. `do_not_recommend` makes the compiler name our trait, not the two of serde.
+//! The code that the macro generates names the bounds of a type once, in [`argument_codec`] or [`encode`]. So a type
+//! that cannot travel is one error, at the type. `do_not_recommend` makes the compiler name our trait, not the two of
+//! serde.
 
 use std::any::Any;
 use std::error::Error as StdError;
