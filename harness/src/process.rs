@@ -75,7 +75,13 @@ mod tests {
     #[test]
     fn a_child_of_a_child_is_in_the_tree() {
         let mut shell = Command::new("sh");
-        let mut shell = shell.args(["-c", "cat & wait"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        // A shell gives what it starts in the background nothing to read, unless it is told what.
+        let mut shell = shell
+            .args(["-c", "exec 3<&0; cat <&3 & wait"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
         let until = std::time::Instant::now() + Duration::from_secs(30);
         while tree(shell.id()).unwrap().len() < 2 {
             assert!(std::time::Instant::now() < until, "{:?}", tree(shell.id()));
