@@ -141,7 +141,7 @@
 //!
 //! **Without `autodiscover`** nothing is found at link time, so the app names what it uses:
 //!
-//! ```
+//! ```standalone_crate
 //! use apium::prelude::*;
 //!
 //! #[task(name = "proj.add")]

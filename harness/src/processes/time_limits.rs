@@ -14,8 +14,6 @@ use crate::scratch::ScratchFolder;
 
 /// The limit of each task that never ends.
 const LIMIT: Duration = Duration::from_secs(1);
-/// How much later than its limit a task may end. A child is started in its place.
-const LATE: Duration = Duration::from_secs(1);
 /// Other tasks for each that never ends.
 const OTHERS: u64 = 20;
 /// How long one task may take.
@@ -37,14 +35,15 @@ pub async fn wait() -> TaskResult<u64> {
 
 /// Runs the test.
 pub async fn check(size: &Size) -> Result<Row, BoxError> {
-    let rust = limited(Some(Bodies::Rust), size.killers).await?;
-    let apium = rust.and(limited(Some(Bodies::Python), size.killers).await?);
-    let celery = if size.celery { Some(limited(None, size.killers).await?) } else { None };
+    let rust = limited(Some(Bodies::Rust), size).await?;
+    let apium = rust.and(limited(Some(Bodies::Python), size).await?);
+    let celery = if size.celery { Some(limited(None, size).await?) } else { None };
     Ok(Row { guarantee: "time-limits", what: "time limits end what never ends", apium, celery })
 }
 
 /// Each task that never ends runs alone with others beside it, so that it begins at once.
-async fn limited(bodies: Option<Bodies>, each: u64) -> Result<Outcome, BoxError> {
+async fn limited(bodies: Option<Bodies>, size: &Size) -> Result<Outcome, BoxError> {
+    let each = size.killers;
     let (server, scratch) = (RedisServer::start(), ScratchFolder::new()?);
     let url = server.url(0);
     let app = Setup::new(url.clone()).app().await?;
@@ -73,7 +72,7 @@ async fn limited(bodies: Option<Bodies>, each: u64) -> Result<Outcome, BoxError>
         slowest.as_secs_f64(),
         each * OTHERS
     );
-    let kept = (hard, soft, ran) == (each, each, each * OTHERS) && slowest < LIMIT + LATE;
+    let kept = (hard, soft, ran) == (each, each, each * OTHERS) && slowest < LIMIT + size.late;
     Ok(Outcome::new(kept, text))
 }
 
