@@ -23,7 +23,6 @@ const STEPS: &[Step] = &[
     Step { name: "deny", about: "advisories, licences, duplicates and sources of all dependencies", run: deny },
     Step { name: "publish", about: "every crate is packed, and compiles as it was packed", run: publish },
     Step { name: "oldest", about: "the facade compiles with the oldest Rust that it promises", run: oldest },
-    Step { name: "minimal", about: "it compiles with the oldest dependencies that its manifests allow", run: minimal },
     Step { name: "sizes", about: "the sizes of release binaries, for docs/SIZES.md", run: sizes },
 ];
 
@@ -100,26 +99,6 @@ fn oldest(place: &Place) -> Answer {
     let version = version.ok_or("find rust-version in Cargo.toml")?.trim_matches('"').to_owned();
     needs_toolchain(&version)?;
     check_with(&place.root, &version, &place.target.join("oldest"))
-}
-
-/// In a copy of what git knows, since the lock file becomes another one.
-fn minimal(place: &Place) -> Answer {
-    needs_toolchain("nightly")?;
-    let copy = place.target.join("copy");
-    let mut list = Command::new("git");
-    list.args(["ls-files", "--cached", "--others", "--exclude-standard"]).current_dir(&place.root);
-    for file in process::read(list)?.lines() {
-        let to = copy.join(file);
-        let folder = to.parent().unwrap_or(&copy);
-        fs::create_dir_all(folder).map_err(|error| format!("make {}: {error}", folder.display()))?;
-        // What is deleted and not committed yet is in git's list.
-        if place.root.join(file).exists() {
-            fs::copy(place.root.join(file), &to).map_err(|error| format!("copy {file}: {error}"))?;
-        }
-    }
-    let mut resolve = toolchain("nightly");
-    resolve.args(["update", "-Z", "direct-minimal-versions"]).current_dir(&copy);
-    Ok(process::passes(resolve)? && check_with(&copy, "stable", &place.target.join("minimal"))?)
 }
 
 fn check_with(folder: &Path, name: &str, target: &Path) -> Answer {
@@ -214,7 +193,7 @@ mod tests {
     #[test]
     fn a_step_is_found_by_its_name_and_an_unknown_one_is_refused() {
         assert!(STEPS.iter().all(|step| find(step.name).is_ok()));
-        assert!(find("nothing").err().is_some_and(|error| error.contains("minimal")));
+        assert!(find("nothing").err().is_some_and(|error| error.contains("oldest")));
     }
 
     #[test]
