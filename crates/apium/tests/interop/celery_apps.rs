@@ -186,7 +186,7 @@ async fn inspections_of_the_app_are_those_of_celery() {
 
 /// A fleet goes over to Apium and back while tasks run.
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn workers_take_each_others_places_and_each_task_runs_once() {
+async fn workers_take_each_others_places_and_lose_nothing() {
     const EACH: usize = 100;
     let mut deployment = Deployment::start(Side::Python, |setup| setup.named("before@peer"));
     let setup = Setup::new(&deployment.broker);
@@ -211,7 +211,9 @@ async fn workers_take_each_others_places_and_each_task_runs_once() {
     run_log.wait_for("end", 3 * EACH, &[&after]).await;
 
     let began = run_log.done("begin");
-    let twice: Vec<_> = began.iter().filter(|(_, workers)| workers.len() != 1).collect();
+    // Celery's worker, when it stops, may give back a message with late ack whose task it has begun. Apium's does not.
+    let may_be = |workers: &[String]| workers.len() == 1 || workers == ["before@peer", "ours@peer"];
+    let twice: Vec<_> = began.iter().filter(|(_, workers)| !may_be(workers)).collect();
     assert!(began.len() == 3 * EACH && twice.is_empty(), "{twice:?}");
     for name in ["before@peer", "ours@peer", "after@peer"] {
         assert!(began.values().flatten().any(|worker| worker == name), "{name} did nothing");
