@@ -1,10 +1,9 @@
 //! `cargo xtask release`: what a release needs beyond `.ci/run`, and what needs another compiler, a tool or minutes.
 //!
-//! It changes nothing in the repository but the page of sizes. What it builds stands in `target/release-checks`.
+//! It changes nothing in the repository. What it builds stands in `target/release-checks`.
 
-use std::fmt::Write as _;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use crate::commands::Answer;
@@ -23,7 +22,6 @@ const STEPS: &[Step] = &[
     Step { name: "deny", about: "advisories, licences, duplicates and sources of all dependencies", run: deny },
     Step { name: "publish", about: "every crate is packed, and compiles as it was packed", run: publish },
     Step { name: "oldest", about: "the facade compiles with the oldest Rust that it promises", run: oldest },
-    Step { name: "sizes", about: "the sizes of release binaries, for docs/SIZES.md", run: sizes },
 ];
 
 /// Where the steps work.
@@ -94,16 +92,17 @@ fn publish(place: &Place) -> Answer {
 }
 
 fn oldest(place: &Place) -> Answer {
-    let manifest = read(&place.root.join("Cargo.toml"))?;
+    let path = place.root.join("Cargo.toml");
+    let manifest = fs::read_to_string(&path).map_err(|error| format!("read {}: {error}", path.display()))?;
     let version = manifest.lines().find_map(|line| line.strip_prefix("rust-version = "));
-    let version = version.ok_or("find rust-version in Cargo.toml")?.trim_matches('"').to_owned();
-    needs_toolchain(&version)?;
-    check_with(&place.root, &version, &place.target.join("oldest"))
-}
-
-fn check_with(folder: &Path, name: &str, target: &Path) -> Answer {
-    let mut check = toolchain(name);
-    check.args(["check", "--package", "apium", "--all-features", "--target-dir"]).arg(target).current_dir(folder);
+    let version = version.ok_or("find rust-version in Cargo.toml")?.trim_matches('"');
+    let asked = toolchain(version).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if !asked.is_ok_and(|status| status.success()) {
+        return Err(format!("use Rust {version}: `rustup toolchain install {version} --profile minimal` brings it"));
+    }
+    let mut check = toolchain(version);
+    check.args(["check", "--package", "apium", "--all-features", "--target-dir"]).arg(place.target.join("oldest"));
+    check.current_dir(&place.root);
     process::passes(check)
 }
 
@@ -111,79 +110,10 @@ fn check_with(folder: &Path, name: &str, target: &Path) -> Answer {
 fn toolchain(name: &str) -> Command {
     let mut command = Command::new("rustup");
     command.args(["run", name, "cargo"]);
-    ["CARGO", "RUSTC", "RUSTUP_TOOLCHAIN", "RUSTDOC"].iter().for_each(|variable| {
+    for variable in ["CARGO", "RUSTC", "RUSTUP_TOOLCHAIN", "RUSTDOC"] {
         command.env_remove(variable);
-    });
+    }
     command
-}
-
-fn needs_toolchain(name: &str) -> Result<(), String> {
-    let mut asked = toolchain(name);
-    let status = asked.arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    match status.is_ok_and(|status| status.success()) {
-        true => Ok(()),
-        false => Err(format!("use Rust {name}: `rustup toolchain install {name} --profile minimal` brings it")),
-    }
-}
-
-fn read(path: &Path) -> Result<String, String> {
-    fs::read_to_string(path).map_err(|error| format!("read {}: {error}", path.display()))
-}
-
-/// A release binary, with the arguments of cargo that build it.
-struct Binary {
-    file: &'static str,
-    about: &'static str,
-    args: &'static [&'static str],
-}
-
-/// What the page of sizes shows.
-const BINARIES: &[Binary] = &[
-    Binary {
-        file: "apium",
-        about: "the program `apium`, with every driver and default feature",
-        args: &["--package", "apium", "--bin", "apium"],
-    },
-    Binary {
-        file: "examples/guide_first",
-        about: "the first program of the guide: a task, a worker and a caller, with all default features",
-        args: &["--package", "apium", "--example", "guide_first"],
-    },
-];
-
-fn sizes(place: &Place) -> Answer {
-    let mut page = "# The sizes of release binaries\n\nMade by `cargo xtask release sizes`, with the profile of this \
-                    repository. `strip` takes symbols out, as `strip = true` in a profile does.\n\n\
-                    | program | size | stripped |\n|---|---|---|\n"
-        .to_owned();
-    for binary in BINARIES {
-        let mut build = process::cargo(&["build", "--release"])?;
-        if !process::passes({
-            build.args(binary.args);
-            build
-        })? {
-            return Ok(false);
-        }
-        let built = place.root.join("target/release").join(binary.file);
-        let stripped = place.target.join("stripped");
-        fs::create_dir_all(&place.target).map_err(|error| format!("make {}: {error}", place.target.display()))?;
-        let mut strip = Command::new("strip");
-        strip.arg("-o").arg(&stripped).arg(&built);
-        process::read(strip)?;
-        // Writing into a text does not fail.
-        let _ = writeln!(page, "| {} | {} | {} |", binary.about, size(&built)?, size(&stripped)?);
-    }
-    fs::write(place.root.join("docs/SIZES.md"), page).map_err(|error| format!("write docs/SIZES.md: {error}"))?;
-    Ok(true)
-}
-
-fn size(file: &Path) -> Result<String, String> {
-    let bytes = fs::metadata(file).map_err(|error| format!("look at {}: {error}", file.display()))?.len();
-    Ok(megabytes(bytes))
-}
-
-fn megabytes(bytes: u64) -> String {
-    format!("{}.{} MB", bytes / 1_000_000, bytes % 1_000_000 / 100_000)
 }
 
 #[cfg(test)]
@@ -194,10 +124,5 @@ mod tests {
     fn a_step_is_found_by_its_name_and_an_unknown_one_is_refused() {
         assert!(STEPS.iter().all(|step| find(step.name).is_ok()));
         assert!(find("nothing").err().is_some_and(|error| error.contains("oldest")));
-    }
-
-    #[test]
-    fn sizes_are_in_megabytes() {
-        assert_eq!(megabytes(1_234_567), "1.2 MB");
     }
 }

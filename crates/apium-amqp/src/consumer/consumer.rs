@@ -244,8 +244,8 @@ fn hand_out(
     let fence = next_number(&shared.clock);
     let number = key.as_ref().map_or(fence, MessageKey::number);
     let message = key.map(|key| OneMessage::new(key, copy_number(&carried.properties)));
-    let (queue_of, carried_on) = (queue.clone(), carried.clone());
-    let incoming = Incoming { tag, fence, redelivered, crashes, message, queue: queue_of, carried: carried_on };
+    let incoming =
+        Incoming { tag, fence, redelivered, crashes, message, queue: queue.clone(), carried: carried.clone() };
     match state.arrive(incoming) {
         Arrival::Attached(run) => {
             tracing::debug!(queue = &*queue, "a message that is in a run came again; the run goes on");
