@@ -192,6 +192,8 @@ fn listen(listener: TcpListener, network: &Arc<Network>) -> JoinHandle<()> {
     std::thread::spawn(move || {
         for client in listener.incoming() {
             if network.refuse.load(Ordering::SeqCst) {
+                // A process that starts now may hold a copy of the socket for a moment; no copy listens any more.
+                let _ = rustix::net::shutdown(&listener, rustix::net::Shutdown::Both);
                 return;
             }
             // If the client has gone, or there is no server, the connection is closed.

@@ -4,6 +4,7 @@
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
+use apium_peers::port;
 use apium_peers::rabbitmq_server::{RabbitmqServer, fresh_vhost};
 use apium_transport::broker::broker::Broker;
 use apium_transport::broker::consumer::Content;
@@ -49,7 +50,7 @@ async fn a_missing_vhost_is_named() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_port_without_a_server_is_a_lost_connection() {
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let free = port::free();
     let error = refused(&format!("amqp://u:SECRET@127.0.0.1:{free}/v"), &[]).await;
     assert_says(&error, ErrorKind::Connection, &[&free.to_string()]);
 }
@@ -67,7 +68,7 @@ async fn a_silent_server_costs_the_timeout_and_no_more() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_next_server_of_a_list_is_taken() {
     let vhost = fresh_vhost();
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let free = port::free();
     let broker = open(&format!("amqp://guest:guest@127.0.0.1:{free}/{};{}", vhost.name, vhost.url), &[]).unwrap();
     send(&broker, "q", &["m"]).await;
     assert!(broker.health().is_green(), "{:?}", broker.health());

@@ -218,8 +218,7 @@ async fn a_worker_that_waits_for_its_broker_is_live_and_not_ready() {
     let switches = Switches::default();
     let app = app(&Gate::new(), &switches).await;
     switches.cut(true);
-    // A port that was free a moment ago.
-    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let address = SocketAddr::from(([127, 0, 0, 1], apium_peers::port::free()));
     let mut starting = Box::pin(app.worker().concurrency(1).health_listen(address).start());
     let probing = async {
         until("it listens", async || TcpStream::connect(address).await.is_ok()).await;
