@@ -4,7 +4,8 @@ outside: from the commands that the server gets, and from the log of the worker.
 * The signal `task_received`, with Celery's own request of each message that somebody puts into the queue.
 * `celery.worker.state.successful_requests`: the ids whose success the worker has logged.
 * `os.getpid()` in the tests of `inspect`: the process of the worker.
-* `celery.worker.state.revoked` there: the ids that `inspect revoked` names, with the time at which it was asked.
+* `celery.worker.state.revoked` there: the ids that `inspect revoked` names, with the time at which it was asked. What a test
+  takes out of it, or out of `revoked_stamps`, workers are told by `unrevoke` and `unrevoke_by_stamped_headers`.
 """
 
 import json
@@ -34,7 +35,7 @@ process_id = None
 def install(items):
     for module in {item.module for item in items if item.module.__name__.endswith("test_inspect")}:
         module.os = InsideWorker()
-    state.revoked = Revoked()
+    state.revoked, state.revoked_stamps = Revoked(), RevokedStamps()
     state.successful_requests = Succeeded()
     received = Received()
     received.start()
@@ -68,7 +69,19 @@ class Revoked:
         return {task_id: time.monotonic() for ids in replies.values() for task_id in ids}
 
     def discard(self, task_id):
-        """A worker of Apium forgets no single id."""
+        ask("unrevoke", task_id=[task_id])
+
+
+class RevokedStamps:
+    def clear(self):
+        for answer in (answer for reply in ask("revoked_stamps") for answer in reply.values()):
+            # A worker of Celery answers that it knows no such command.
+            if answer and "error" not in answer:
+                ask("unrevoke_by_stamped_headers", headers=answer)
+
+
+def ask(command, **arguments):
+    return current_app.control.broadcast(command, arguments=arguments, reply=True, timeout=1) or []
 
 
 class Succeeded:

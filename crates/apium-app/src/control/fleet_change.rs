@@ -47,7 +47,9 @@ impl FleetChange {
                 }
             }
             Self::Remove(topic, keys) => {
-                app.ask(at, || fleet.remove(topic, &keys)).await.map_err(|error| failed(topic, error))?;
+                for batch in keys.chunks(BATCH) {
+                    app.ask(at, || fleet.remove(topic, batch)).await.map_err(|error| failed(topic, error))?;
+                }
             }
         }
         Ok(true)

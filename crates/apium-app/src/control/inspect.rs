@@ -107,6 +107,11 @@ impl Inspect {
         self.question("revoked", Ok(CommandArguments::new()), decoded)
     }
 
+    /// The stamps that workers know to be revoked: by their headers, the values of each. Celery has no such command.
+    pub fn revoked_stamps(&self) -> RemoteCommand<BTreeMap<String, Vec<Json>>> {
+        self.question("revoked_stamps", Ok(CommandArguments::new()), decoded)
+    }
+
     /// The tasks that workers can run, sorted: names, each with those of these attributes that it has
     /// (`tasks.add [rate_limit=5/m]`).
     pub fn registered(&self, attributes: &[&str]) -> RemoteCommand<Vec<String>> {

@@ -1,4 +1,4 @@
-//! Revoking tasks: by id, and by stamps.
+//! Revoking tasks by id and by stamps, and taking that back.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -66,6 +66,36 @@ impl Control {
     /// Revokes tasks and terminates those that run (Celery: `terminate`); the signal is SIGTERM.
     pub fn terminate<I: Into<String>>(&self, ids: impl IntoIterator<Item = I>) -> Revoke {
         self.revoke_all(ids).terminate()
+    }
+
+    /// Takes the revokes of tasks back: their messages run when they come. A message that was dropped meanwhile, and the
+    /// stored state of its task, stay as they are.
+    ///
+    /// Workers that start later know of it too, as of a revoke. Celery has no such command: its workers answer with an
+    /// error, and tell an id that they still know to workers that start later.
+    pub fn unrevoke<I: Into<String>>(&self, ids: impl IntoIterator<Item = I>) -> RemoteCommand<String> {
+        self.unrevoke_of(Subject::Tasks(ids.into_iter().map(Into::into).collect()))
+    }
+
+    /// Takes the revokes of stamps back, as [`unrevoke`](Self::unrevoke).
+    pub fn unrevoke_by_stamps<N: Into<String>, V: Into<Json>>(
+        &self,
+        stamps: impl IntoIterator<Item = (N, V)>,
+    ) -> RemoteCommand<String> {
+        let stamps = stamps.into_iter().map(|(header, values)| (header.into(), values.into()));
+        self.unrevoke_of(Subject::Stamps(stamps.collect()))
+    }
+
+    fn unrevoke_of(&self, subject: Subject) -> RemoteCommand<String> {
+        let method = match subject {
+            Subject::Stamps(_) => "unrevoke_by_stamped_headers",
+            _ => "unrevoke",
+        };
+        let requests = subject.check().and_then(|()| subject.requests(Ok));
+        let (topic, keys) = subject.keys();
+        let is_shared = self.to.is_everybody() && !keys.is_empty();
+        let change = is_shared.then_some(FleetChange::Remove(topic, keys));
+        RemoteCommand::of_requests(&self.app, &self.to, method, requests, confirmation).after_change(change)
     }
 
     fn revoke_of(&self, subject: Subject) -> Revoke {
@@ -144,45 +174,64 @@ impl Revoke {
     }
 
     fn check(&self) -> Result<()> {
-        let wrong = |what: &str| Err(Error::new(ErrorKind::Call, format!("revoke tasks: {what}")));
-        let is_empty = |id: &String| id.is_empty();
-        match &self.subject {
-            Subject::Task(id) if id.is_empty() => wrong("an id is empty"),
-            Subject::Tasks(ids) if ids.iter().any(is_empty) => wrong("an id is empty"),
-            Subject::Stamps(stamps) if stamps.iter().any(|(header, _)| header.is_empty()) => {
-                wrong("the name of a stamp is empty")
+        self.subject.check()?;
+        match self.signal.trim().is_empty() {
+            true => Err(wrong("the name of the signal is empty; one is SIGTERM")),
+            false => Ok(()),
+        }
+    }
+
+    /// The arguments of each request.
+    fn requests(&self) -> Result<Vec<CommandArguments>> {
+        self.subject.requests(|arguments| arguments.with("terminate", &self.terminate)?.with("signal", &self.signal))
+    }
+
+    /// What workers that start later are told.
+    fn change(&self) -> Option<FleetChange> {
+        let (topic, keys) = self.subject.keys();
+        let records: Vec<_> = keys.into_iter().map(|key| (key, Json::NULL)).collect();
+        (!records.is_empty()).then_some(FleetChange::Put(topic, records))
+    }
+}
+
+fn wrong(what: &str) -> Error {
+    Error::new(ErrorKind::Call, format!("revoke tasks: {what}"))
+}
+
+impl Subject {
+    fn check(&self) -> Result<()> {
+        match self {
+            Self::Task(id) if id.is_empty() => Err(wrong("an id is empty")),
+            Self::Tasks(ids) if ids.iter().any(String::is_empty) => Err(wrong("an id is empty")),
+            Self::Stamps(stamps) if stamps.iter().any(|(header, _)| header.is_empty()) => {
+                Err(wrong("the name of a stamp is empty"))
             }
-            _ if self.signal.trim().is_empty() => wrong("the name of the signal is empty; one is SIGTERM"),
             _ => Ok(()),
         }
     }
 
-    /// The arguments of each request. Nothing to revoke is no request.
-    fn requests(&self) -> Result<Vec<CommandArguments>> {
-        let finish =
-            |arguments: CommandArguments| arguments.with("terminate", &self.terminate)?.with("signal", &self.signal);
-        match &self.subject {
-            Subject::Task(id) => Ok(vec![finish(CommandArguments::new().with("task_id", id)?)?]),
-            Subject::Tasks(ids) => {
+    /// The arguments of each request, finished by `finish`. No subject is no request.
+    fn requests(&self, finish: impl Fn(CommandArguments) -> Result<CommandArguments>) -> Result<Vec<CommandArguments>> {
+        match self {
+            Self::Task(id) => Ok(vec![finish(CommandArguments::new().with("task_id", id)?)?]),
+            Self::Tasks(ids) => {
                 ids.chunks(MOST_IDS).map(|ids| finish(CommandArguments::new().with("task_id", ids)?)).collect()
             }
-            Subject::Stamps(stamps) if stamps.is_empty() => Ok(Vec::new()),
-            Subject::Stamps(stamps) => {
+            Self::Stamps(stamps) if stamps.is_empty() => Ok(Vec::new()),
+            Self::Stamps(stamps) => {
                 let headers: BTreeMap<&str, &Json> = stamps.iter().map(|(name, value)| (&**name, value)).collect();
                 Ok(vec![finish(CommandArguments::new().with("headers", &headers)?)?])
             }
         }
     }
 
-    /// What workers that start later are told.
-    fn change(&self) -> Option<FleetChange> {
-        let (topic, keys) = match &self.subject {
-            Subject::Task(id) => (FleetTopic::RevokedTasks, vec![id.clone()]),
-            Subject::Tasks(ids) => (FleetTopic::RevokedTasks, ids.clone()),
-            Subject::Stamps(stamps) => (FleetTopic::RevokedStamps, keys_of(stamps)),
-        };
-        let records: Vec<_> = keys.into_iter().map(|key| (key, Json::NULL)).collect();
-        (!records.is_empty()).then_some(FleetChange::Put(topic, records))
+    /// The keys of its records.
+    fn keys(&self) -> (FleetTopic, Vec<String>) {
+        match self {
+            Self::Task(id) => (FleetTopic::RevokedTasks, vec![id.clone()]),
+            Self::Tasks(ids) => (FleetTopic::RevokedTasks, ids.clone()),
+            Self::Stamps(stamps) => (FleetTopic::RevokedStamps, keys_of(stamps)),
+        }
     }
 }
 

@@ -86,6 +86,7 @@ pub(crate) static KNOWN: &[KnownCommand] = &[
     inspect("report", "", "Versions, platform and settings"),
     inspect("reserved", "", "Tasks that wait for a slot"),
     inspect("revoked", "", "Ids of revoked tasks"),
+    inspect("revoked_stamps", "", "Stamps whose tasks are revoked"),
     inspect("scheduled", "", "Tasks that wait for their eta"),
     inspect("stats", "", "Counters, pool and process"),
     control("add_consumer", "<queue> [exchange [type [routing_key]]]", "Consume one more queue").takes(
@@ -124,6 +125,13 @@ pub(crate) static KNOWN: &[KnownCommand] = &[
         .rest("task_id"),
     control("time_limit", "<task_name> <soft_secs> [hard_secs]", "Change the time limits of a task")
         .takes(&[("task_name", Type::Text), ("soft", Type::Float), ("hard", Type::Float)], 2),
+    control("unrevoke", "[id1 [id2 [... [idN]]]]", "Run these tasks again that were revoked").rest("task_id"),
+    control(
+        "unrevoke_by_stamped_headers",
+        "[key1=value1 [key2=value2 [... [keyN=valueN]]]]",
+        "Run tasks with these stamps again",
+    )
+    .rest("headers"),
 ];
 
 /// The command of this name.

@@ -49,6 +49,11 @@ pub(crate) async fn run(session: &Session, args: Args) -> Result<()> {
     }
     let command = match given.name.as_str() {
         "pause_queue" => control.pause_queue(&words[0], &given.others.join(" ")),
+        "unrevoke" | "unrevoke_by_stamped_headers" if given.others.is_empty() => {
+            return Err(CommandError::usage(format!("control {name}: no task is named")));
+        }
+        "unrevoke" => control.unrevoke(given.others.clone()),
+        "unrevoke_by_stamped_headers" => control.unrevoke_by_stamps(stamps(&given.others)?),
         "resume_queue" => control.resume_queue(&words[0]),
         "shutdown" => return Ok(control.shutdown().send().await?),
         _ => return ask(session, options, name, control.broadcast(given.name, given.arguments), false).await,

@@ -1,7 +1,7 @@
 //! What this worker shares with all others by the broker's records: which tasks are revoked, and which queues are
 //! paused. It reads them when it starts and after it may have missed a command, and writes the revokes that it hears.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -19,7 +19,7 @@ use apium_protocol::result::state::State;
 use apium_protocol::value::value::Value;
 use apium_transport::backend::backend::ResultRecord;
 use apium_transport::broker::broker::SharedBroker;
-use apium_transport::broker::fleet::{FleetLimits, FleetRecord, FleetTopic, stamp_key};
+use apium_transport::broker::fleet::{FleetLimits, FleetRecord, FleetRecords, FleetTopic, stamp_key};
 use apium_transport::clock::Clock;
 use apium_transport::error::Result;
 use tokio::sync::Notify;
@@ -70,6 +70,8 @@ impl Journal {
 struct Pending {
     ids: Vec<FleetRecord>,
     stamps: Vec<FleetRecord>,
+    /// What is revoked no more, and may be written.
+    to_remove: Vec<(FleetTopic, String)>,
     /// Tasks whose state becomes REVOKED unless somebody has them.
     to_mark: Vec<TaskId>,
 }
@@ -93,6 +95,17 @@ impl SharedRecords {
         self.revoked.ids(self.clock.now())
     }
 
+    /// The revoked stamps by their headers, the oldest first.
+    pub(crate) fn revoked_stamps(&self) -> BTreeMap<String, Vec<Json>> {
+        let mut stamps: BTreeMap<String, Vec<Json>> = BTreeMap::new();
+        for key in self.revoked.stamps(self.clock.now()) {
+            if let Some((header, value)) = read_stamp_key(&key) {
+                stamps.entry(header.to_owned()).or_default().push(value);
+            }
+        }
+        stamps
+    }
+
     /// Revokes tasks here, and has the stores told: their state becomes REVOKED, and if `is_to_write` is set they are
     /// written for workers that start later.
     pub(crate) fn revoke(&self, ids: &[TaskId], is_to_write: bool) {
@@ -102,6 +115,8 @@ impl SharedRecords {
         let runs = |id: &TaskId| active.iter().any(|run| run.id() == Some(id));
         let mut pending = self.pending();
         if is_to_write {
+            let revoked: HashSet<&str> = ids.iter().map(TaskId::as_str).collect();
+            pending.keep(FleetTopic::RevokedTasks, &revoked);
             pending.ids.extend(ids.iter().map(|id| FleetRecord::new(id.as_str(), Json::NULL, now)));
             keep_last(&mut pending.ids, self.config.worker_revokes_max);
         }
@@ -118,8 +133,31 @@ impl SharedRecords {
         self.revoked.add_stamps(keys.iter().map(|key| (key, now)), now);
         if is_to_write {
             let mut pending = self.pending();
+            pending.keep(FleetTopic::RevokedStamps, &keys.iter().map(String::as_str).collect());
             pending.stamps.extend(keys.into_iter().map(|key| FleetRecord::new(key, Json::NULL, now)));
             keep_last(&mut pending.stamps, self.config.worker_revokes_max);
+            drop(pending);
+            self.journal.wake.notify_one();
+        }
+    }
+
+    /// Takes revokes back here: of ids, or of the keys of stamps. If `is_to_write` is set, workers that start later do
+    /// not hear of them either.
+    pub(crate) fn unrevoke(&self, topic: FleetTopic, keys: &[String], is_to_write: bool) {
+        let now = self.clock.now();
+        match topic {
+            FleetTopic::RevokedTasks => self.revoked.remove_ids(keys, now),
+            _ => self.revoked.remove_stamps(keys, now),
+        }
+        let gone: HashSet<&str> = keys.iter().map(String::as_str).collect();
+        let mut pending = self.pending();
+        // What is not written yet is not written at all.
+        records_of(&mut pending, topic).retain(|record| !gone.contains(record.key.as_str()));
+        if topic == FleetTopic::RevokedTasks {
+            pending.to_mark.retain(|id| !gone.contains(id.as_str()));
+        }
+        if is_to_write {
+            pending.to_remove.extend(keys.iter().map(|key| (topic, key.clone())));
             drop(pending);
             self.journal.wake.notify_one();
         }
@@ -246,13 +284,15 @@ impl SharedRecords {
         }
     }
 
-    /// Writes revokes for workers that start later. What fails is tried again by the next call, if that may help.
+    /// Writes revokes, and removes those that are taken back, for workers that start later. What fails is tried again by
+    /// the next call, if that may help.
     async fn write(&self) -> Result<()> {
         let Some(fleet) = self.broker.fleet() else {
             let mut pending = self.pending();
-            (pending.ids, pending.stamps) = (Vec::new(), Vec::new());
+            (pending.ids, pending.stamps, pending.to_remove) = (Vec::new(), Vec::new(), Vec::new());
             return Ok(());
         };
+        self.remove(fleet).await?;
         for topic in [FleetTopic::RevokedTasks, FleetTopic::RevokedStamps] {
             loop {
                 let batch = {
@@ -291,6 +331,33 @@ impl SharedRecords {
             }
         }
         Ok(())
+    }
+
+    /// Removes the records of revokes that are taken back.
+    async fn remove(&self, fleet: &dyn FleetRecords) -> Result<()> {
+        loop {
+            let batch = {
+                let mut pending = self.pending();
+                let count = pending.to_remove.len().min(BATCH);
+                pending.to_remove.drain(..count).collect::<Vec<_>>()
+            };
+            if batch.is_empty() {
+                return Ok(());
+            }
+            for topic in [FleetTopic::RevokedTasks, FleetTopic::RevokedStamps] {
+                let keys = batch.iter().filter(|(of, _)| *of == topic).map(|(_, key)| key.clone());
+                match fleet.remove(topic, &keys.collect::<Vec<_>>()).await {
+                    Ok(_) => {}
+                    Err(error) if error.is_retryable() => {
+                        self.pending().to_remove.splice(..0, batch);
+                        return Err(error);
+                    }
+                    Err(error) => {
+                        tracing::error!(error = %with_causes(&error), "could not write which tasks are revoked no more; workers that start later do not run them");
+                    }
+                }
+            }
+        }
     }
 
     /// Stores REVOKED for revoked tasks that nobody has, as Celery does: those of which nothing is stored, or that they
@@ -335,14 +402,26 @@ impl SharedRecords {
     }
 }
 
+impl Pending {
+    /// Does not remove the records of what is revoked again.
+    fn keep(&mut self, topic: FleetTopic, keys: &HashSet<&str>) {
+        self.to_remove.retain(|(of, key)| *of != topic || !keys.contains(key.as_str()));
+    }
+}
+
 fn records_of(pending: &mut Pending, topic: FleetTopic) -> &mut Vec<FleetRecord> {
     if topic == FleetTopic::RevokedTasks { &mut pending.ids } else { &mut pending.stamps }
 }
 
 /// The key of a stamp as this worker writes it: two spellings of a value are one.
 fn read_stamp(key: &str) -> String {
-    let read = key.split_once('=').and_then(|(header, value)| Some((header, Json::from_text(value).ok()?)));
-    read.map_or_else(|| key.to_owned(), |(header, value)| stamp_key(header, &value))
+    read_stamp_key(key).map_or_else(|| key.to_owned(), |(header, value)| stamp_key(header, &value))
+}
+
+/// The header and the value of a stamp's key.
+fn read_stamp_key(key: &str) -> Option<(&str, Json)> {
+    let (header, value) = key.split_once('=')?;
+    Some((header, Json::from_text(value).ok()?))
 }
 
 /// The ids of a greeting: a list, or as older workers of Celery write it a map of id to time.

@@ -62,6 +62,24 @@ impl RevokedTasks {
         self.limit(&mut sets, now);
     }
 
+    /// Takes the revokes of these ids back.
+    pub(crate) fn remove_ids<T: AsRef<str>>(&self, ids: impl IntoIterator<Item = T>, now: Timestamp) {
+        let mut sets = self.lock();
+        for id in ids {
+            sets.ids.numbers.remove(id.as_ref());
+        }
+        self.limit(&mut sets, now);
+    }
+
+    /// Takes the revokes of these stamps back.
+    pub(crate) fn remove_stamps<T: AsRef<str>>(&self, keys: impl IntoIterator<Item = T>, now: Timestamp) {
+        let mut sets = self.lock();
+        for key in keys {
+            sets.stamps.numbers.remove(key.as_ref());
+        }
+        self.limit(&mut sets, now);
+    }
+
     fn limit(&self, sets: &mut Sets, now: Timestamp) {
         let dropped = sets.ids.limit(now) + sets.stamps.limit(now);
         let most = sets.ids.most;
@@ -92,6 +110,11 @@ impl RevokedTasks {
     /// The ids, the oldest first.
     pub(crate) fn ids(&self, now: Timestamp) -> Vec<Arc<str>> {
         self.lock().ids.iter(now).cloned().collect()
+    }
+
+    /// The keys of the stamps, the oldest first.
+    pub(crate) fn stamps(&self, now: Timestamp) -> Vec<Arc<str>> {
+        self.lock().stamps.iter(now).cloned().collect()
     }
 }
 
@@ -235,6 +258,23 @@ mod tests {
             revoked.add_ids([("same", at(n))], at(n));
         }
         assert!(revoked.lock().ids.order.len() <= 100_064);
+    }
+
+    #[test]
+    fn a_revoke_can_be_taken_back_and_made_again() {
+        let revoked = RevokedTasks::new(3, HOUR);
+        revoked.add_ids([("a", at(0)), ("b", at(1))], at(1));
+        revoked.add_stamps([("n=7", at(1))], at(1));
+        revoked.remove_ids(["a", "unknown"], at(2));
+        assert_eq!(ids(&revoked, 2), ["b"]);
+        assert!(!revoked.contains(&headers("a", &[]), at(2)));
+        revoked.add_ids([("a", at(3))], at(3));
+        assert_eq!(ids(&revoked, 3), ["b", "a"]);
+        assert!(revoked.contains(&headers("x", &[("n", "7")]), at(3)));
+        revoked.remove_stamps(["n=7"], at(4));
+        assert!(!revoked.contains(&headers("x", &[("n", "7")]), at(4)));
+        revoked.remove_ids(["a", "b"], at(5));
+        assert!(!revoked.any.load(Ordering::Relaxed), "a run looks nowhere again");
     }
 
     #[test]

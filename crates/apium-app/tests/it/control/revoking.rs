@@ -39,6 +39,30 @@ async fn a_revoke_with_no_worker_up_is_written() {
 }
 
 #[tokio::test]
+async fn a_revoke_is_taken_back_for_workers_that_start_later() {
+    let app = kit::app().await.0;
+    let worker = FakeWorker::answering(&app, "null").await;
+    app.control().revoke_all(["a", "b"]).send().await.unwrap();
+    let user = |number: i64| [("user", Json::from_serialize(&number).unwrap())];
+    app.control().revoke_by_stamps(user(7)).send().await.unwrap();
+    app.control().unrevoke(["a", "unknown"]).send().await.unwrap();
+    app.control().unrevoke_by_stamps(user(7)).send().await.unwrap();
+    worker.wait_for(4).await;
+    assert_eq!(written(&app, FleetTopic::RevokedTasks).await, ["b"]);
+    assert!(written(&app, FleetTopic::RevokedStamps).await.is_empty());
+    let requests = worker.requests();
+    assert_eq!((&*requests[2].method, &*requests[3].method), ("unrevoke", "unrevoke_by_stamped_headers"));
+    assert_eq!(requests[2].argument("task_id").unwrap().as_str(), r#"["a", "unknown"]"#);
+    assert_eq!(requests[3].argument("headers").unwrap().as_str(), r#"{"user": 7}"#);
+    assert!(requests[2].argument("terminate").is_none() && requests[2].recorded);
+
+    app.control().destination([NODE]).unrevoke(["b"]).send().await.unwrap();
+    assert_eq!(written(&app, FleetTopic::RevokedTasks).await, ["b"], "it is a matter of that worker");
+    let error = app.control().unrevoke([""]).send().await.unwrap_err();
+    assert!(error.to_string().contains("an id is empty"), "{error}");
+}
+
+#[tokio::test]
 async fn a_revoke_for_some_workers_only_is_not_written() {
     let app = kit::app().await.0;
     app.control().destination([NODE]).revoke("a").send().await.unwrap();

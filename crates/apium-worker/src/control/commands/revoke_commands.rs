@@ -9,7 +9,7 @@ use apium_protocol::message::task_id::TaskId;
 use apium_protocol::value::printable::printable;
 use apium_protocol::value::repr_plain::repr;
 use apium_protocol::value::value::Value;
-use apium_transport::broker::fleet::{stamp_key, stamp_keys};
+use apium_transport::broker::fleet::{FleetTopic, stamp_key, stamp_keys};
 
 use crate::control::commands::arguments::GivenArguments;
 use crate::control::controlled::{Answer, Controlled};
@@ -63,6 +63,33 @@ fn revoke_ids(controlled: &Controlled, ids: &[String], request: &ControlRequest)
     controlled.records.revoke(&ids, is_to_write(request));
 }
 
+/// Takes the revokes of tasks back. Celery has no such command: its workers forget revokes when they end.
+pub(crate) fn unrevoke(
+    controlled: &Arc<Controlled>,
+    arguments: &GivenArguments<'_>,
+    request: &ControlRequest,
+) -> Result<Answer, PythonError> {
+    let ids = arguments.texts("task_id")?;
+    let shown = ids.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+    tracing::info!(count = ids.len(), "tasks are revoked no more: {}", printable(shown));
+    controlled.records.unrevoke(FleetTopic::RevokedTasks, &ids, is_to_write(request));
+    let ids = set_repr(ids.iter().map(String::as_str));
+    Ok(Answer::Reply(ok_reply(&format!("tasks {ids} revoked no more"))))
+}
+
+/// As [`unrevoke`], of stamps.
+pub(crate) fn unrevoke_by_stamps(
+    controlled: &Arc<Controlled>,
+    arguments: &GivenArguments<'_>,
+    request: &ControlRequest,
+) -> Result<Answer, PythonError> {
+    let headers = headers(arguments)?;
+    let shown = repr_of(&headers);
+    tracing::info!("stamps are revoked no more: {}", printable(&shown));
+    controlled.records.unrevoke(FleetTopic::RevokedStamps, &keys_of(&headers), is_to_write(request));
+    Ok(Answer::Reply(ok_reply(&format!("headers {shown} revoked no more"))))
+}
+
 fn signal(arguments: &GivenArguments<'_>) -> Result<TerminateSignal, PythonError> {
     let signal = arguments.get("signal").map(TerminateSignal::read).transpose().map_err(PythonError::of_repr)?;
     Ok(signal.unwrap_or(TerminateSignal::TERM))
@@ -101,7 +128,7 @@ pub(crate) fn by_stamps(
     let signal = signal(arguments)?;
     let headers = headers(arguments)?;
     let shown = repr_of(&headers);
-    let keys: Vec<String> = headers.iter().flat_map(|(header, values)| stamp_keys(header, values)).collect();
+    let keys = keys_of(&headers);
     controlled.records.revoke_stamps(keys.clone(), is_to_write(request));
     tracing::info!("stamps flagged as revoked: {}", printable(&shown));
     if !arguments.is_true("terminate") {
@@ -151,6 +178,11 @@ fn headers(arguments: &GivenArguments<'_>) -> Result<Vec<(String, Json)>, Python
         _ => return Err(wrong()),
     };
     Ok(headers)
+}
+
+/// A key for each value of each header.
+fn keys_of(headers: &[(String, Json)]) -> Vec<String> {
+    headers.iter().flat_map(|(header, values)| stamp_keys(header, values)).collect()
 }
 
 fn values_of(values: &Json) -> Vec<Json> {

@@ -121,3 +121,11 @@ pub(crate) fn revoked(
 ) -> Result<Answer, PythonError> {
     reply(&controlled.records.revoked_ids())
 }
+
+pub(crate) fn revoked_stamps(
+    controlled: &Arc<Controlled>,
+    _: &GivenArguments<'_>,
+    _: &ControlRequest,
+) -> Result<Answer, PythonError> {
+    reply(&controlled.records.revoked_stamps())
+}

@@ -107,6 +107,7 @@ pub(crate) static COMMANDS: &[ControlCommand] = &[
     control("revoke_by_stamped_headers", "do not run tasks with these stamps", revoke_commands::by_stamps)
         .takes(&["headers"], &["terminate", "signal"]),
     inspect("revoked", "ids of revoked tasks", run_commands::revoked).alias("dump_revoked"),
+    inspect("revoked_stamps", "stamps whose tasks are revoked", run_commands::revoked_stamps),
     inspect("scheduled", "runs that wait in the worker for their eta", run_commands::scheduled).alias("dump_schedule"),
     control("shutdown", "stop the worker warm", worker_commands::shutdown).takes(&[], &["msg"]),
     inspect("stats", "counters and facts of the worker", worker_commands::stats),
@@ -114,6 +115,9 @@ pub(crate) static COMMANDS: &[ControlCommand] = &[
         .takes(&["signal", "task_id"], &[]),
     control("time_limit", "change the time limits of a task", limit_commands::time_limit)
         .takes(&[], &["task_name", "hard", "soft"]),
+    control("unrevoke", "run these tasks again that were revoked", revoke_commands::unrevoke).takes(&["task_id"], &[]),
+    control("unrevoke_by_stamped_headers", "run tasks with these stamps again", revoke_commands::unrevoke_by_stamps)
+        .takes(&["headers"], &[]),
 ];
 
 #[cfg(test)]

@@ -156,6 +156,56 @@ async fn a_worker_writes_what_it_hears_for_those_that_start_later() {
 }
 
 #[tokio::test]
+async fn a_revoke_is_taken_back_here_and_for_workers_that_start_later() {
+    let notes = Notes::default();
+    let app = app(&notes, &Gate::new()).await;
+    write(&app, FleetTopic::RevokedTasks, &["a", "b", "c"]).await;
+    write(&app, FleetTopic::RevokedStamps, &["n=7", "n=8"]).await;
+    let worker = app.worker().start().await.unwrap();
+    assert_eq!(call(&app, "revoked_stamps", j!({})).await, j!({"n": [7, 8]}));
+    let answer = call(&app, "unrevoke", j!({"task_id": ["a", "nobody's"]})).await;
+    assert_eq!(answer, j!({"ok": "tasks {'a', \"nobody's\"} revoked no more"}));
+    let answer = call(&app, "unrevoke_by_stamped_headers", j!({"headers": {"n": [7]}})).await;
+    assert_eq!(answer, j!({"ok": "headers {'n': [7]} revoked no more"}));
+    // One that is heard, taken back and heard again is revoked.
+    for (command, ids) in [("revoke", j!(["d", "e"])), ("unrevoke", j!(["d", "e"])), ("revoke", j!(["e"]))] {
+        call(&app, command, j!({ "task_id": ids })).await;
+    }
+    let mut for_some = request("unrevoke", &j!({"task_id": "c"}));
+    for_some.destination = Some(vec![worker.node().to_owned()]);
+    send_messages(&app, vec![for_some.to_message(1, 0.0)]).await;
+    assert_eq!(call(&app, "revoked", j!({})).await, j!(["b", "e"]));
+    assert_eq!(call(&app, "revoked_stamps", j!({})).await, j!({"n": [8]}));
+    for id in ["a", "b"] {
+        send(&app, "note", id).await;
+    }
+    until_state(&app, "a", "SUCCESS").await;
+    until_state(&app, "b", "REVOKED").await;
+    worker.stop().await;
+    assert_eq!(written(&app, FleetTopic::RevokedTasks).await, ["b", "c", "e"], "c is taken back for one worker only");
+    assert_eq!(written(&app, FleetTopic::RevokedStamps).await, ["n=8"]);
+    app.sig("note").call().task_id("seven").stamp("n", 7).send(&app).await.unwrap();
+    app.sig("note").call().task_id("eight").stamp("n", 8).send(&app).await.unwrap();
+    app.drain().await;
+    assert_eq!(notes.all(), ["a", "seven"]);
+    is_revoked(&app, "eight").await;
+}
+
+#[tokio::test]
+async fn a_revoked_task_that_waits_runs_if_that_is_taken_back_before_its_message_comes() {
+    let (notes, gate) = (Notes::default(), Gate::new());
+    let app = app(&notes, &gate).await;
+    let worker = app.worker().concurrency(1).start().await.unwrap();
+    cast(&app, "revoke", j!({"task_id": ["a"]})).await;
+    until_state(&app, "a", "REVOKED").await;
+    call(&app, "unrevoke", j!({"task_id": "a"})).await;
+    send(&app, "note", "a").await;
+    until_state(&app, "a", "SUCCESS").await;
+    worker.stop().await;
+    assert_eq!(notes.all(), ["a"]);
+}
+
+#[tokio::test]
 async fn a_task_that_waits_becomes_revoked_at_once_and_does_not_run_later() {
     let (notes, gate) = (Notes::default(), Gate::new());
     let app = app(&notes, &gate).await;
