@@ -102,6 +102,10 @@ mod compressed {
         }
     }
 
+    /// How much of what was written a decompressor may keep, in bytes: as much as `xz -9` wants. The first bytes of a
+    /// body say how much it takes, and it is taken at once.
+    const MEMORY: u64 = 64 << 20;
+
     /// Collects bytes up to a limit, so that a small message cannot fill the memory.
     struct Bounded {
         bytes: Vec<u8>,
@@ -159,7 +163,8 @@ mod compressed {
     }
 
     fn unlzma(bytes: &[u8], out: &mut Bounded) -> io::Result<()> {
-        copy(liblzma::read::XzDecoder::new_multi_decoder(bytes), out)
+        let stream = liblzma::stream::Stream::new_auto_decoder(MEMORY + MEMORY / 16, liblzma::stream::CONCATENATED)?;
+        copy(liblzma::read::XzDecoder::new_stream(bytes, stream), out)
     }
 
     fn brotli(bytes: &[u8]) -> io::Result<Vec<u8>> {
@@ -182,6 +187,8 @@ mod compressed {
     }
 
     fn unzstd(bytes: &[u8], out: &mut Bounded) -> io::Result<()> {
-        copy(zstd::Decoder::with_buffer(bytes)?, out)
+        let mut decoder = zstd::Decoder::with_buffer(bytes)?;
+        decoder.window_log_max(MEMORY.ilog2())?;
+        copy(decoder, out)
     }
 }

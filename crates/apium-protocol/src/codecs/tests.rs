@@ -86,6 +86,25 @@ fn a_body_that_becomes_too_large_is_refused() {
     }
 }
 
+/// The first bytes of a body may name the memory that reading the rest of it takes.
+#[test]
+fn a_body_that_asks_for_much_memory_is_refused() {
+    let codecs = Codecs::standard();
+    // A dictionary of 4 GiB.
+    let mut lzma = vec![0x5d, 0xff, 0xff, 0xff, 0xff];
+    lzma.extend([0xff; 8]);
+    lzma.extend([0; 32]);
+    // A window of 128 MiB, and one byte.
+    let zstd = vec![0x28, 0xb5, 0x2f, 0xfd, 0, 17 << 3, 9, 0, 0, b'x'];
+    for (name, bomb, why) in [("lzma", lzma, "memory limit"), ("zstd", zstd, "too much memory")] {
+        let mut message = message(&codecs, "json", Some(name));
+        message.body = bomb.into();
+        let error = codecs.decode(&message, &Accept::default()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Decompress, "{name}");
+        assert!(format!("{error:#}").contains(why), "{name}: {error:#}");
+    }
+}
+
 #[test]
 fn truncated_bytes_are_errors() {
     let codecs = Codecs::standard();
