@@ -2,6 +2,7 @@
 //! targets of this folder run the checks, and so does a test of `crates/apium`, on a fixed number of mutated captures.
 
 pub(crate) mod all;
+pub(crate) mod control;
 pub(crate) mod envelope;
 pub(crate) mod message;
 pub(crate) mod mutate;

@@ -47,6 +47,7 @@ pub(crate) fn of(check: &str, vectors: &Path) -> Vec<Vec<u8>> {
 fn walk(value: &Value, check: &str, seeds: &mut Vec<Vec<u8>>) {
     match value {
         Value::Str(text) if check == "envelope" && text.starts_with("{\"body\": ") => seeds.push(text.clone().into()),
+        Value::Str(text) if check == "control" && text.starts_with(['{', '[']) => seeds.push(text.clone().into()),
         Value::Str(text) if check == "decode" && text.starts_with('{') => seeds.push(chosen(0, b"", text.as_bytes())),
         Value::List(list) => list.iter().for_each(|value| walk(value, check, seeds)),
         Value::Map(entries) => {

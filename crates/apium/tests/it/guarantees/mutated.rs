@@ -59,3 +59,8 @@ fn changed_envelopes_are_read_or_refused() {
 fn changed_addresses_and_settings_are_read_or_refused() {
     run("texts");
 }
+
+#[test]
+fn changed_control_requests_replies_and_events_are_read_or_refused() {
+    run("control");
+}
