@@ -95,6 +95,11 @@ impl Role {
         process::memory(self.child.id())
     }
 
+    /// The memory that it has written itself, in megabytes.
+    pub fn written_memory(&self) -> io::Result<f64> {
+        process::written_memory(self.child.id())
+    }
+
     /// Processor time used so far, user and system.
     pub fn processor(&self) -> io::Result<Duration> {
         process::processor(self.child.id())

@@ -8,9 +8,20 @@ use std::{fs, io};
 
 /// The memory of a process in megabytes. Shared pages are counted in proportion (PSS).
 pub fn memory(pid: u32) -> io::Result<f64> {
+    megabytes(pid, "Pss:")
+}
+
+/// What a process has written itself, in megabytes: its memory without the pages of its program, of which a larger
+/// program has more in memory.
+pub fn written_memory(pid: u32) -> io::Result<f64> {
+    megabytes(pid, "Pss_Anon:")
+}
+
+/// A line of the kernel's sum over all mappings of a process.
+fn megabytes(pid: u32, name: &str) -> io::Result<f64> {
     let text = fs::read_to_string(PathBuf::from(format!("/proc/{pid}/smaps_rollup")))?;
     let kibibytes =
-        text.lines().find_map(|line| line.strip_prefix("Pss:")?.split_whitespace().next()?.parse::<f64>().ok());
+        text.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse::<f64>().ok());
     kibibytes.map(|kib| kib * 1024.0 / 1e6).ok_or_else(|| io::Error::other("the kernel reports no PSS"))
 }
 

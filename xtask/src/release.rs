@@ -22,6 +22,12 @@ const STEPS: &[Step] = &[
     Step { name: "deny", about: "advisories, licences, duplicates and sources of all dependencies", run: deny },
     Step { name: "publish", about: "every crate is packed, and compiles as it was packed", run: publish },
     Step { name: "oldest", about: "the facade compiles with the oldest Rust that it promises", run: oldest },
+    Step {
+        name: "lowest",
+        about: "the facade compiles with the lowest versions that its manifests allow",
+        run: lowest,
+    },
+    Step { name: "sizes", about: "how large programs become, by their features", run: sizes },
 ];
 
 /// Where the steps work.
@@ -104,6 +110,87 @@ fn oldest(place: &Place) -> Answer {
     check.args(["check", "--package", "apium", "--all-features", "--target-dir"]).arg(place.target.join("oldest"));
     check.current_dir(&place.root);
     process::passes(check)
+}
+
+/// Resolving to the lowest versions needs a nightly cargo. The compiler is the usual one. Both work on a copy, since
+/// the lock file changes.
+fn lowest(place: &Place) -> Answer {
+    let copy = place.target.join("lowest/source");
+    let failed = |error: std::io::Error| format!("copy the sources to {}: {error}", copy.display());
+    if copy.exists() {
+        fs::remove_dir_all(&copy).map_err(failed)?;
+    }
+    let mut list = Command::new("git");
+    list.current_dir(&place.root).args(["ls-files", "--cached", "--others", "--exclude-standard"]);
+    let listed = list.output().map_err(|error| format!("list the sources with git: {error}"))?;
+    for path in String::from_utf8_lossy(&listed.stdout).lines().filter(|path| *path != "Cargo.lock") {
+        let (from, to) = (place.root.join(path), copy.join(path));
+        fs::create_dir_all(to.parent().unwrap_or(&copy)).map_err(failed)?;
+        // A file that is deleted and not committed yet is listed too.
+        if from.is_file() {
+            fs::copy(&from, &to).map_err(failed)?;
+        }
+    }
+    let mut resolve = toolchain("nightly");
+    resolve.args(["generate-lockfile", "-Z", "direct-minimal-versions"]).current_dir(&copy);
+    if !process::passes(resolve)? {
+        return Err(
+            "resolve the lowest versions (`rustup toolchain install nightly --profile minimal` brings the cargo \
+                    that can)"
+                .to_owned(),
+        );
+    }
+    let mut check = process::cargo(&["check", "--locked", "--package", "apium", "--all-features", "--target-dir"])?;
+    check.arg(place.target.join("lowest/target")).current_dir(&copy);
+    process::passes(check)
+}
+
+/// A program whose size is told.
+struct Binary {
+    what: &'static str,
+    build: &'static [&'static str],
+    file: &'static str,
+}
+
+const BINARIES: &[Binary] = &[
+    Binary {
+        what: "a caller through Redis (`guide_producer`: feature `redis`)",
+        build: &["--package", "apium", "--no-default-features", "--features", "redis", "--example", "guide_producer"],
+        file: "examples/guide_producer",
+    },
+    Binary {
+        what: "`quickstart`: a worker on SQLite (features `sqlite-bundled`, `autodiscover`)",
+        build: &["--package", "quickstart"],
+        file: "quickstart",
+    },
+    Binary {
+        what: "`apium`, the command line with its worker (default features)",
+        build: &["--package", "apium", "--bin", "apium"],
+        file: "apium",
+    },
+    Binary {
+        what: "`apium` with every feature",
+        build: &["--package", "apium", "--bin", "apium", "--all-features"],
+        file: "apium",
+    },
+];
+
+/// Without symbols, as one would ship them.
+fn sizes(place: &Place) -> Answer {
+    let target = place.target.join("sizes");
+    let mut rows = vec!["| program | MB |".to_owned(), "|---|---|".to_owned()];
+    for binary in BINARIES {
+        let mut build = process::cargo(&["build", "--quiet", "--release", "--target-dir"])?;
+        build.arg(&target).args(binary.build).env("CARGO_PROFILE_RELEASE_STRIP", "symbols");
+        if !process::passes(build)? {
+            return Ok(false);
+        }
+        let file = target.join("release").join(binary.file);
+        let size = fs::metadata(&file).map_err(|error| format!("read the size of {}: {error}", file.display()))?.len();
+        rows.push(format!("| {} | {}.{} |", binary.what, size / 1_000_000, size / 100_000 % 10));
+    }
+    rows.iter().for_each(|row| output::line(row));
+    Ok(true)
 }
 
 /// The cargo of another toolchain. The variables of the one that runs this program must not reach it.

@@ -24,6 +24,7 @@ pub async fn idle() -> Result<(), BoxError> {
     tokio::time::sleep(WATCH).await;
     let used = worker.processor()?.saturating_sub(before).as_secs_f64() / started.elapsed().as_secs_f64();
     report::figure("idle_pss", worker.memory()?, "MB");
+    report::figure("idle_written", worker.written_memory()?, "MB");
     report::figure("idle_cpu", used * 100.0, "%");
     stopped(worker)
 }

@@ -61,6 +61,7 @@ async fn idle(server: &Server) -> Result<(), BoxError> {
     tokio::time::sleep(WATCH).await;
     let (used, watched) = (worker.processor()?.saturating_sub(before).as_secs_f64(), started.elapsed().as_secs_f64());
     report::figure("idle_pss", worker.memory()?, "MB");
+    report::figure("idle_written", worker.written_memory()?, "MB");
     report::figure("idle_cpu", used / watched * 100.0, "%");
     let called = server.commands().await?.since(&commands);
     called.explain("idle, without tasks", 1);

@@ -68,8 +68,8 @@ impl Control {
         self.revoke_all(ids).terminate()
     }
 
-    /// Takes the revokes of tasks back: their messages run when they come. A message that was dropped meanwhile, and the
-    /// stored state of its task, stay as they are.
+    /// Takes the revokes of tasks back: their messages run when they come. A message that was dropped meanwhile stays
+    /// dropped, and a stored REVOKED stays until its task runs.
     ///
     /// Workers that start later know of it too, as of a revoke. Celery has no such command: its workers answer with an
     /// error, and tell an id that they still know to workers that start later.

@@ -290,7 +290,7 @@ fn python_time(time: jiff::civil::Time) -> String {
 fn python_datetime(local: DateTime, offset: Option<Offset>) -> String {
     let zone = match offset {
         None => String::new(),
-        Some(Offset::UTC) => ", tzinfo=datetime.timezone.utc".into(),
+        Some(offset) if offset == Offset::UTC => ", tzinfo=datetime.timezone.utc".into(),
         Some(offset) => {
             // Python shows a timedelta as days and seconds of a day.
             let (days, seconds) = (offset.seconds().div_euclid(86_400), offset.seconds().rem_euclid(86_400));

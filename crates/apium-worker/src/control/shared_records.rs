@@ -284,8 +284,8 @@ impl SharedRecords {
         }
     }
 
-    /// Writes revokes, and removes those that are taken back, for workers that start later. What fails is tried again by
-    /// the next call, if that may help.
+    /// Writes revokes, and removes those that are taken back, for workers that start later. What fails is tried again
+    /// by the next call, if that may help.
     async fn write(&self) -> Result<()> {
         let Some(fleet) = self.broker.fleet() else {
             let mut pending = self.pending();
