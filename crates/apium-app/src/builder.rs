@@ -21,6 +21,7 @@ use crate::app::defaults::AppDefaults;
 use crate::app::eager_runner::EagerRunner;
 use crate::app::no_broker::NoBroker;
 use crate::builtin_tasks::BUILTIN_TASKS;
+use crate::config::read::nearest;
 use crate::config::route_table::RouteTable;
 use crate::config::settings::Settings;
 use crate::config::table::Config;
@@ -380,6 +381,15 @@ fn defaults(registry: &Registry) -> HashMap<Arc<str>, SendDefaults> {
     all
 }
 
+/// The features of the crate `apium` that bring these schemes.
+const FEATURES: &[(&[&str], &str)] = &[
+    (&["sqlite"], "sqlite-bundled"),
+    (&["redis", "redis+socket", "sentinel", "redis+cluster", "valkey"], "redis"),
+    (&["rediss", "rediss+cluster", "valkeys"], "redis-tls"),
+    (&["amqp", "pyamqp", "rpc"], "amqp"),
+    (&["amqps"], "amqp-tls"),
+];
+
 /// Opens brokers and result backends by their addresses.
 struct Drivers<'a> {
     drivers: &'a [SharedDriver],
@@ -392,9 +402,15 @@ impl Drivers<'_> {
         let found = self.drivers.iter().find(|driver| driver.schemes().contains(&address.scheme()));
         found.ok_or_else(|| {
             let known: Vec<&str> = self.drivers.iter().flat_map(|driver| driver.schemes()).copied().collect();
+            let scheme = address.scheme();
+            let of_feature = FEATURES.iter().find(|(schemes, _)| schemes.contains(&scheme));
+            let hint = match (of_feature, nearest(scheme, known.iter().copied())) {
+                (Some((_, feature)), _) => format!("turn on the feature {feature} of the crate apium"),
+                (None, Some(near)) => format!("did you mean {near}?"),
+                (None, None) => "each driver is a feature of the crate apium".to_owned(),
+            };
             let text = format!(
-                "open the {what} {address}: no driver of this program knows this scheme; known are {}. Each driver is a \
-                 feature of the crate apium",
+                "open the {what} {address}: no driver of this program knows this scheme; known are {}; {hint}",
                 known.join(", ")
             );
             Error::new(ErrorKind::Config, text)

@@ -30,7 +30,7 @@ pub enum ErrorKind {
     NotRegistered,
     /// Neither an explicit app, nor the worker's, nor an installed one.
     NoCurrentApp,
-    /// The result did not come before the timeout; the task goes on.
+    /// The result did not come before the timeout; the task is not taken back.
     Timeout,
     /// `get` was called inside a task.
     GetInTask,
@@ -47,7 +47,6 @@ pub enum ErrorKind {
 /// An error of building an app, calling a task or reading a result. `{error}` says what was attempted, in lower case,
 /// so that it reads after "could not …"; `{error:#}` adds the causes
 /// ([`with_causes`](apium_protocol::error::with_causes)).
-#[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,
     context: String,
@@ -118,6 +117,22 @@ impl Error {
     }
 }
 
+/// As a program shows it whose `main` returns it: `could not …` with the causes. `{:#?}` shows the parts.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match f.alternate() {
+            true => f
+                .debug_struct("Error")
+                .field("kind", &self.kind)
+                .field("context", &self.context)
+                .field("failure", &self.failure)
+                .field("source", &self.source)
+                .finish(),
+            false => write!(f, "could not {self:#}"),
+        }
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match f.alternate() {
@@ -145,6 +160,20 @@ impl From<apium_transport::error::Error> for Error {
 
 impl From<apium_protocol::error::Error> for Error {
     fn from(error: apium_protocol::error::Error) -> Self {
-        Self::new(ErrorKind::Codec, "encode or decode").with_source(error)
+        let (context, source) = error.into_parts();
+        Self { source, ..Self::new(ErrorKind::Codec, context) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_main_that_returns_it_shows_what_could_not_be_done_and_why() {
+        let refused = std::io::Error::other("connection refused");
+        let error = Error::new(ErrorKind::Publish, "publish the message to redis://cache").with_source(refused);
+        assert_eq!(format!("{error:?}"), "could not publish the message to redis://cache: connection refused");
+        assert!(format!("{error:#?}").contains("kind: Publish"), "{error:#?}");
     }
 }

@@ -32,7 +32,6 @@ pub enum ErrorKind {
 
 /// An error of this crate. `{error}` says what was attempted, in lower case, so that it reads after "could not …";
 /// `{error:#}` adds the causes ([`with_causes`]).
-#[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,
     context: String,
@@ -65,9 +64,29 @@ impl Error {
         Self::new(kind, format!("read {place}")).with_source(self)
     }
 
+    /// What was attempted, and the cause: for an error that says the same under a kind of its own.
+    pub fn into_parts(self) -> (String, Option<Box<dyn StdError + Send + Sync>>) {
+        (self.context, self.source)
+    }
+
     /// The kind.
     pub fn kind(&self) -> ErrorKind {
         self.kind
+    }
+}
+
+/// As a program shows it whose `main` returns it: `could not …` with the causes. `{:#?}` shows the parts.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match f.alternate() {
+            true => f
+                .debug_struct("Error")
+                .field("kind", &self.kind)
+                .field("context", &self.context)
+                .field("source", &self.source)
+                .finish(),
+            false => write!(f, "could not {self:#}"),
+        }
     }
 }
 

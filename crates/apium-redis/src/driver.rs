@@ -40,6 +40,7 @@ impl RedisDriver {
     /// If the address or an option is invalid. A server that cannot be reached is an error of the first operation.
     pub fn open_broker(&self, address: Address, options: &DriverOptions) -> Result<RedisBroker> {
         let read = BrokerOptions::read(&address, options)?;
+        read.target.check_build()?;
         let connection = self.connections.open(read.target.clone(), options.clock.clone());
         Ok(RedisBroker::new(address, read, connection, self.backends.clone()))
     }
@@ -50,6 +51,7 @@ impl RedisDriver {
     /// As for [`open_broker`](Self::open_broker).
     pub fn open_backend(&self, address: Address, options: &DriverOptions) -> Result<RedisBackend> {
         let read = BackendOptions::read(&address, options)?;
+        read.target.check_build()?;
         self.backends.add(address.clone(), &read);
         let connect = |target| self.connections.open(target, options.clock.clone());
         Ok(RedisBackend::on(address, self.result_stores.open(read, connect)))

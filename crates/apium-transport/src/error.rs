@@ -42,7 +42,6 @@ pub enum ErrorKind {
 
 /// An error of a broker or result backend. `{error}` says what was attempted, in lower case, so that it reads after
 /// "could not …"; `{error:#}` adds the causes ([`with_causes`](apium_protocol::error::with_causes)).
-#[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,
     context: String,
@@ -80,6 +79,21 @@ impl Error {
     /// Whether no operation of this process on the store will succeed any more.
     pub fn is_final(&self) -> bool {
         self.kind == ErrorKind::Unusable
+    }
+}
+
+/// As a program shows it whose `main` returns it: `could not …` with the causes. `{:#?}` shows the parts.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match f.alternate() {
+            true => f
+                .debug_struct("Error")
+                .field("kind", &self.kind)
+                .field("context", &self.context)
+                .field("source", &self.source)
+                .finish(),
+            false => write!(f, "could not {self:#}"),
+        }
     }
 }
 

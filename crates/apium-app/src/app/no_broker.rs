@@ -26,10 +26,17 @@ impl NoBroker {
     }
 }
 
+/// What is said where a broker is needed.
+pub const NO_BROKER: &str =
+    "no broker is configured; name one with .broker(…), APIUM_BROKER_URL or broker_url in apium.toml";
+
+/// Whether an app with this broker has none.
+pub fn is_none(broker: &dyn Broker) -> bool {
+    broker.address().scheme() == "none"
+}
+
 fn refused<T: Send + 'static>(what: &str) -> BoxFuture<'static, Result<T>> {
-    let text = format!(
-        "{what}: no broker is configured; name one with .broker(…), APIUM_BROKER_URL or broker_url in apium.toml"
-    );
+    let text = format!("{what}: {NO_BROKER}");
     Box::pin(async move { Err(Error::new(ErrorKind::Address, text)) })
 }
 

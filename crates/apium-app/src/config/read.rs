@@ -65,6 +65,26 @@ pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&
     scored.filter(|(score, _)| *score > 0.8).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, candidate)| candidate)
 }
 
+/// What may have been meant by a setting that there is not: its name without Celery's prefix and in lower case, as in a
+/// Django project; one name for a table and its entry; one that is spelled alike. `known` are all there are.
+pub(crate) fn hint(name: &str, value: &Value, known: &[&str]) -> String {
+    let lower = name.to_ascii_lowercase();
+    let bare = lower.strip_prefix("celery_").unwrap_or(&lower);
+    if known.contains(&bare) {
+        return format!("; here it is written {bare}");
+    }
+    let entries = if let Value::Table(entries) = value { entries.as_slice() } else { &[] };
+    let whole = entries.iter().map(|(entry, _)| format!("{bare}_{entry}")).find(|whole| known.contains(&&**whole));
+    if let Some(whole) = whole {
+        return format!("; a setting is one name, so write {whole} = …, in no table");
+    }
+    let near = nearest(bare, known.iter().copied());
+    match near {
+        Some(near) => format!("; did you mean {near}?"),
+        None => "; settings of the program's own stand in the table [app]".to_owned(),
+    }
+}
+
 /// A type that a setting can have.
 pub trait FromValue: Sized {
     /// The type in words, for the reference page and for errors.
@@ -315,5 +335,20 @@ mod tests {
         assert!(u8::from_text("256").is_err());
         assert_eq!(SocketAddr::from_text("[::1]:80").unwrap().port(), 80);
         assert!(SocketAddr::from_text("localhost").is_err());
+    }
+
+    #[test]
+    fn a_setting_that_is_written_as_elsewhere_is_named_as_it_is_here() {
+        let known = ["broker_url", "task_acks_late"];
+        let table = || Value::Table(vec![("acks_late".into(), true.into())]);
+        for (name, value, wanted) in [
+            ("CELERY_BROKER_URL", Value::None, "; here it is written broker_url"),
+            ("TASK_ACKS_LATE", Value::None, "; here it is written task_acks_late"),
+            ("task", table(), "; a setting is one name, so write task_acks_late = …, in no table"),
+            ("celery_broker_ur", Value::None, "; did you mean broker_url?"),
+            ("folder", Value::None, "; settings of the program's own stand in the table [app]"),
+        ] {
+            assert_eq!(hint(name, &value, &known), wanted);
+        }
     }
 }

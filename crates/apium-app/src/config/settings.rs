@@ -7,7 +7,7 @@ use apium_transport::address::Address;
 use serde::de::DeserializeOwned;
 
 use crate::config::app_table::{self, AppTable};
-use crate::config::read::{FromValue, InvalidValue, nearest};
+use crate::config::read::{FromValue, InvalidValue, hint};
 use crate::config::table::{Config, SETTINGS, Setting, ShownSetting};
 use crate::config::value::{Origin, Value};
 use crate::error::{Error, ErrorKind, Result};
@@ -196,8 +196,7 @@ impl Settings {
                     format!("use the setting {name} of {origin}: it is Celery's, and not one of Apium: {instead}");
                 return Err(Error::new(ErrorKind::Config, text));
             }
-            let near = nearest(name, SETTINGS.iter().map(|setting| setting.name));
-            let hint = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
+            let hint = hint(name, &value, &SETTINGS.iter().map(|setting| setting.name).collect::<Vec<_>>());
             return Err(Error::new(
                 ErrorKind::Config,
                 format!("use the setting {name} of {origin}: there is none of that name{hint}"),
@@ -232,6 +231,9 @@ impl Settings {
     /// `APIUM_APP__NAME` and `APIUM_APP__TABLE__NAME` win over the entries `name` and `table.name` of the file. Such a
     /// text is read as the type of its field: a number, `true` or `false`, a list (`a,b` or JSON), a table (JSON). An
     /// empty one is `None` for an `Option`.
+    ///
+    /// An entry that the type has no field for is left out; `#[serde(deny_unknown_fields)]` makes a misspelled one an
+    /// error.
     ///
     /// Where there is no table, serde decides: a struct with `#[serde(default)]` has its defaults, a field without a
     /// default is an error, and an `Option<T>` is `None`.

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::app::app::App;
+use crate::app::no_broker::{NO_BROKER, is_none};
 use crate::control::addressing::Addressing;
 use crate::error::{Error, ErrorKind, Result};
 use crate::publish::policy::PublishPolicy;
@@ -130,11 +131,16 @@ impl<'a> Exchange<'a> {
 /// [`ErrorKind::Config`] for a broker that has none.
 pub(crate) fn broadcast<'a>(app: &'a App, what: &str) -> Result<&'a dyn Broadcast> {
     app.broker().broadcast().ok_or_else(|| {
-        let text = format!(
-            "{what}: the broker {} has no broadcasts, which remote control and events need; use one that has them, such \
-             as redis://",
-            app.broker().address()
-        );
+        let broker = app.broker();
+        let why = match is_none(&**broker) {
+            true => NO_BROKER.to_owned(),
+            false => format!(
+                "the broker {} has no broadcasts, which remote control and events need; use one that has them, such as \
+                 redis://",
+                broker.address()
+            ),
+        };
+        let text = format!("{what}: {why}");
         Error::new(ErrorKind::Config, text)
     })
 }

@@ -154,7 +154,10 @@ impl Wait {
         let limit = self.timeout.unwrap_or_default().as_secs_f64();
         Error::new(
             ErrorKind::Timeout,
-            format!("get the result of {} within {limit} s: it is not ready yet; the task goes on", self.what),
+            format!(
+                "get the result of {} within {limit} s: it is not ready yet, and the task is not taken back",
+                self.what
+            ),
         )
     }
 }

@@ -42,6 +42,5 @@ fn choose_cryptography() {
 /// Without the feature every encrypted address is refused.
 #[cfg(not(feature = "tls"))]
 pub(crate) fn open(_: ConnectionInfo, _: &Tls) -> RedisResult<Client> {
-    let text = "this build has no TLS: turn on the feature redis-tls";
-    Err((redis::ErrorKind::InvalidClientConfig, text).into())
+    Err((redis::ErrorKind::InvalidClientConfig, crate::options::target::NO_TLS).into())
 }

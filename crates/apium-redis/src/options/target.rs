@@ -6,11 +6,15 @@ use std::time::Duration;
 
 use apium_transport::address::Address;
 use apium_transport::driver::DriverOptions;
-use apium_transport::error::Result;
+use apium_transport::error::{Error, ErrorKind, Result};
 use apium_transport::option_value::OptionValue;
 use url::Url;
 
 use apium_transport::raw_options::RawOptions;
+
+/// What is said of an encrypted address without the feature `tls`.
+pub(crate) const NO_TLS: &str =
+    "connect with TLS: this build has none; turn on the feature redis-tls of the crate apium";
 
 /// The schemes of this driver's addresses.
 pub(crate) const SCHEMES: &[&str] =
@@ -126,6 +130,14 @@ impl Target {
             connect_timeout: options.connect_timeout,
             answer_timeout,
         })
+    }
+
+    /// Refuses what only a build with TLS can do.
+    pub(crate) fn check_build(&self) -> Result<()> {
+        match self.tls.is_some() && !cfg!(feature = "tls") {
+            true => Err(Error::new(ErrorKind::Address, NO_TLS)),
+            false => Ok(()),
+        }
     }
 
     /// How long it may take to connect to one server and log in. All servers of the list, and a sentinel or node that
