@@ -30,11 +30,12 @@ enum Kind {
     Manual(Arc<watch::Sender<Reading>>),
 }
 
-/// Both sides of a manual clock.
+/// Both sides of a manual clock, and how many seeds it has given.
 #[derive(Debug, Clone, Copy)]
 struct Reading {
     wall: Timestamp,
     moment: Moment,
+    seeds: u64,
 }
 
 /// An instant on the monotonic side of a clock. It means something only to the clocks of the same process.
@@ -76,7 +77,7 @@ impl Clock {
 
     /// A manual clock: it shows `start` until [`advance`](Self::advance) turns it.
     pub fn manual(start: Timestamp) -> Self {
-        Self(Kind::Manual(Arc::new(watch::Sender::new(Reading { wall: start, moment: Moment::FIRST }))))
+        Self(Kind::Manual(Arc::new(watch::Sender::new(Reading { wall: start, moment: Moment::FIRST, seeds: 0 }))))
     }
 
     /// Whether this is a manual clock.
@@ -102,6 +103,20 @@ impl Clock {
             }
             Kind::Manual(reading) => reading.borrow().moment,
         }
+    }
+
+    /// A seed for random numbers that are to be the same in each run of a test: 1, 2, 3, … of a manual clock, and
+    /// `None` of the machine's.
+    pub fn seed(&self) -> Option<u64> {
+        let Kind::Manual(reading) = &self.0 else { return None };
+        let mut seed = 0;
+        // Whoever waits for the clock is not woken.
+        reading.send_if_modified(|reading| {
+            reading.seeds += 1;
+            seed = reading.seeds;
+            false
+        });
+        Some(seed)
     }
 
     /// Turns a manual clock forward, both sides, and wakes those who wait for it. Does nothing to the machine's clock.
@@ -213,6 +228,14 @@ mod tests {
         clock.advance(Duration::from_millis(1));
         assert!(until.now_or_never().is_some());
         assert!(span.now_or_never().is_some());
+    }
+
+    #[test]
+    fn a_manual_clock_gives_the_same_seeds_each_time() {
+        let clock = Clock::manual(at(100));
+        assert_eq!([clock.seed(), clock.clone().seed(), clock.seed()], [Some(1), Some(2), Some(3)]);
+        assert_eq!(Clock::manual(at(100)).seed(), Some(1));
+        assert!(Clock::system().seed().is_none() && Clock::stepping().seed().is_none());
     }
 
     #[test]

@@ -278,6 +278,7 @@ impl WorkerBuilder {
         let options = WorkerOptions {
             autoscale: autoscale.map_err(|text| Error::new(ErrorKind::Config, format!("scale the worker: {text}")))?,
             node: node_name::expand(self.hostname.as_deref().unwrap_or("celery@%h"), &node_name::host()).into(),
+            names_queues: self.queues.is_some(),
             queues: self.queues.unwrap_or_else(|| config.queue_names()),
             pool,
             child_program: self.child_program,

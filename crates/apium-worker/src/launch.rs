@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apium_app::app::early_acks::early_ack_note;
+use apium_app::app::unconsumed::unconsumed_notes;
 use apium_app::config::prefetch::PrefetchMultiplier;
 use apium_app::context::state_map::StateMap;
 use apium_app::error::{Error, ErrorKind, Result};
@@ -92,6 +93,8 @@ pub(crate) struct AppResources {
 pub(crate) struct WorkerOptions {
     pub(crate) node: Arc<str>,
     pub(crate) queues: Vec<String>,
+    /// Whether somebody named them for this worker.
+    pub(crate) names_queues: bool,
     pub(crate) pool: PoolKind,
     pub(crate) child_program: Option<ChildProgram>,
     /// The program of foreign tasks.
@@ -408,7 +411,9 @@ fn queues_to_consume(publisher: &Publisher, queues: &[String]) -> Result<Vec<Que
 fn announce(process: &Process, options: &WorkerOptions, slots: usize) {
     let (registry, publisher) = (&process.intake.registry, &process.settler.publisher);
     let (node, queues, pool) = (&*options.node, options.queues.join(", "), options.pool);
-    tracing::info!(node, concurrency = slots, %pool, queues, "worker {node} is ready");
+    let broker = publisher.broker().address();
+    let results = process.backends.app().map_or("none".to_owned(), |backend| backend.address().to_string());
+    tracing::info!(node, concurrency = slots, %pool, queues, %broker, results, "worker {node} is ready");
     for task in registry.iter() {
         tracing::info!(task = &*task.name, "  . {}", task.name);
     }
@@ -416,6 +421,9 @@ fn announce(process: &Process, options: &WorkerOptions, slots: usize) {
     let is_durable = publisher.broker().capabilities().durable;
     if let Some(note) = early_ack_note(registry, publisher.config()).filter(|_| is_durable) {
         tracing::info!("{note}");
+    }
+    if !options.names_queues {
+        unconsumed_notes(registry, publisher, &options.queues).iter().for_each(|note| tracing::warn!("{note}"));
     }
 }
 

@@ -11,6 +11,7 @@ use crate::health::health::WorkerHealth;
 use crate::health::probes::Probes;
 use crate::observe::services::EventServices;
 use crate::pipeline::completion::Completion;
+use crate::pipeline::log;
 use crate::pipeline::process::Process;
 use crate::pipeline::task_run::TaskLabel;
 use crate::pool::watchdog::Watchdog;
@@ -76,6 +77,9 @@ impl RunningWorker {
     pub(crate) async fn serve(mut self) -> StopReport {
         let StopRequest { kind, cause } = self.requested_or_fault().await;
         tracing::info!(?kind, ?cause, "the worker stops");
+        if kind == StopKind::Warm {
+            log::waits_for_runs(&self.process.runs.active());
+        }
         self.process.observer.shutting_down(kind);
         let counts = &self.process.counts;
         let before = counts.finished();
@@ -230,10 +234,10 @@ impl RunningWorker {
     /// Ends the errbacks of the background. Those of a run are called in its slot, and are not meant here.
     async fn give_up_errbacks(&mut self) {
         self.errbacks.abort().await;
-        tracing::warn!(
-            waiting = self.process.errbacks.waiting(),
-            "errbacks of failed chords were not called to their end"
-        );
+        let waiting = self.process.errbacks.waiting();
+        if waiting > 0 {
+            tracing::warn!(waiting, "errbacks of failed chords were not called to their end");
+        }
     }
 
     /// Requeues the runs that no slot has, without waiting for those that run: other workers can have them at once (the

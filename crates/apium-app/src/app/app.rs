@@ -130,6 +130,12 @@ impl App {
         &self.0.states
     }
 
+    /// The state of one type that tasks take as [`State`](crate::context::extract::State), for code that is no task: a
+    /// web handler, a command of one's own. `None` if the app was built without it.
+    pub fn state<T: Send + Sync + 'static>(&self) -> Option<&T> {
+        self.0.states.get()
+    }
+
     /// The clock.
     pub fn clock(&self) -> &Clock {
         self.0.publisher.clock()

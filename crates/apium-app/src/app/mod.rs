@@ -6,3 +6,4 @@ pub mod defaults;
 pub mod eager_runner;
 pub mod early_acks;
 pub mod no_broker;
+pub mod unconsumed;

@@ -145,6 +145,19 @@ impl Router {
         }
     }
 
+    /// The queue of calls of a task that say nothing of it, where the task and the tables of routes decide. `None`
+    /// where a function does, or nothing names a queue.
+    pub(crate) fn usual_queue(&self, task: &str, mut options: CallOptions) -> Option<Arc<Queue>> {
+        for route in &self.routes {
+            let Route::Table(table) = route else { return None };
+            if let Some(options_of_route) = table.find(task) {
+                options.fill_from(options_of_route);
+                break;
+            }
+        }
+        self.destination(&options).ok()?.queue
+    }
+
     /// Where a call with these options goes.
     ///
     /// # Errors

@@ -302,7 +302,10 @@ impl MaintenanceLoop {
         let id = fresh_id();
         self.register(&id).await?;
         let lost = self.state.renew_id(id);
-        tracing::warn!(lost, "this worker was taken for dead: others have its messages now, and it registers again");
+        tracing::warn!(
+            lost,
+            "the server does not know this worker any more, and it registers again: it was taken for dead and others have its messages, or the server lost its data"
+        );
         // Messages may have come under the old id after the others had reclaimed it.
         reclaim_consumer(&self.shared, old, None).await
     }

@@ -25,6 +25,7 @@ use crate::pipeline::task_run::{TaskLabel, TaskRun};
 use crate::pipeline::verdict::{FailureReason, Verdict, crash_loop_text};
 use crate::pool::guard::Panicked;
 use crate::runs::revoke_reason::RevokeReason;
+use crate::runs::slot::ActiveRun;
 
 /// The span of a run. What a task logs is inside it, and so carries the task's name and id. It is an error span, so
 /// that it exists at every log level.
@@ -110,7 +111,20 @@ pub(crate) fn lease_lost(task_run: &TaskRun) {
 pub(crate) fn lease_lost_at_end(label: &TaskLabel) {
     let (task, id) = names(label);
     let (task, id, name) = (&*task, &*id, task_name(&task, &id));
-    tracing::warn!(id, task, "task {name} ended after its lease had expired: another worker has its message");
+    tracing::warn!(
+        id,
+        task,
+        "task {name} ended after its lease had expired, so its result is not stored: another worker has its message, unless the broker lost it"
+    );
+}
+
+/// A warm stop lasts as long as its runs do. Who waits for it sees for which, and what ends it sooner.
+pub(crate) fn waits_for_runs(active: &[ActiveRun]) {
+    let Some((first, others)) = active.split_first() else { return };
+    let others = if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
+    let id = id(&first.request);
+    let name = task_name(&first.task.name, &id);
+    tracing::info!("it waits for {name}{others}; a second Ctrl-C cancels what runs");
 }
 
 /// Completions were given up, because the worker stops and their store is away.
@@ -196,10 +210,15 @@ pub(crate) fn ended(task: &RegisteredTask, request: &Request, verdict: &Verdict,
             let text = crash_loop_text(*crashes);
             tracing::error!(task, id, crashes, "task {name} goes to the dead set: {text}");
         }
-        Verdict::Failed { failure, .. } => {
+        Verdict::Failed { failure, why } => {
             let traceback = &*traceback(failure);
+            let traceback = (!traceback.is_empty()).then_some(traceback);
             let failure = printable(failure);
-            tracing::error!(task, id, seconds, traceback, "task {name} raised unexpected: {failure}");
+            let then = match why {
+                FailureReason::BadArguments => "; its body did not begin, and the message goes to the dead set",
+                _ => "",
+            };
+            tracing::error!(task, id, seconds, traceback, "task {name} raised unexpected: {failure}{then}");
         }
         Verdict::Retry(next) => retry(task, id, next, now),
         Verdict::Retried { cause } => {

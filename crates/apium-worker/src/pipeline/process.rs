@@ -158,7 +158,7 @@ impl Process {
     /// Steps 3 to 5: what the outcome means, what follows, what is stored and how the delivery ends. Pure, but for
     /// counters and what the observer reports.
     pub(crate) fn conclude(&self, task_run: &TaskRun, outcome: RunOutcome, end: RunEnd) -> (Completion, Verdict) {
-        let random = &mut fastrand::Rng::new();
+        let random = &mut self.clock.seed().map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
         let (now, took) = (end.now, end.took);
         let facts = task_run.facts(now);
         let mut verdict = decide(facts, outcome, random);

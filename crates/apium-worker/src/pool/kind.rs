@@ -64,7 +64,7 @@ impl FromStr for PoolKind {
             "solo" => Ok(Self::Solo),
             other => Err(Error::new(
                 ErrorKind::Config,
-                format!("use the pool \"{other}\": there are {}", Self::NAMES.join(", ")),
+                format!("find the pool \"{other}\": there are {} (prefork is processes)", Self::NAMES.join(", ")),
             )),
         }
     }

@@ -151,6 +151,7 @@ impl TestApp {
     async fn drain_queues(&self, queues: Vec<String>) -> Result<u64> {
         let buckets = std::mem::take(&mut self.memory.lock().unwrap_or_else(PoisonError::into_inner).buckets);
         let options = WorkerOptions {
+            names_queues: true,
             node: "test@localhost".into(),
             queues,
             pool: PoolKind::Async,

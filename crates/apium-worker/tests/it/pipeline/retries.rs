@@ -120,6 +120,28 @@ async fn backoff_spaces_automatic_retries_and_the_state_is_retry_meanwhile() {
     assert_eq!(waits(&app).await[1..], [6, 12, 24]);
 }
 
+task!(Jitters = "jitters", [
+    autoretry_for: std::borrow::Cow::Borrowed(&[ErrorMatcher::ANY]),
+    retry_backoff: Some(Backoff::Exponential(100)),
+    max_retries: Some(Some(6))
+], async |_ctx| Err(TaskError::failure("not yet")));
+
+#[tokio::test]
+async fn random_waits_are_the_same_in_each_run_of_a_test() {
+    let mut runs = Vec::new();
+    for _ in 0..2 {
+        let app = builder(&Notes::default()).register::<Jitters>().build().await.unwrap();
+        let start = app.now();
+        send(&app, "jitters", "id").await;
+        app.drain().await;
+        app.advance(Duration::from_secs(100_000)).await;
+        let sent = app.sent_by_name("jitters");
+        runs.push(sent.iter().map(|sent| sent.eta.map(|eta| eta.duration_since(start))).collect::<Vec<_>>());
+    }
+    assert_eq!(runs[0].len(), 7);
+    assert_eq!(runs[0], runs[1]);
+}
+
 task!(RetriesAndSucceeds = "retries_and_succeeds", [], async |ctx| {
     if ctx.request().retries() > 0 {
         return Ok(json("second"));
