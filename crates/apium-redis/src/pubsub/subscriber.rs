@@ -20,6 +20,8 @@ use crate::options::target::Target;
 use crate::pubsub::channels::{ChannelName, Channels, ConfirmRequest};
 use crate::pubsub::session::{PubSubSession, SessionEnd};
 
+/// How long a broken connection is not spoken of.
+const AT_THE_END: Duration = Duration::from_millis(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
@@ -229,6 +231,8 @@ async fn run(shared: Arc<Shared>) {
             },
             Err(error) => error,
         };
+        // Where the runtime ends, the task of the connection may end before this one, which is not polled again then.
+        tokio::time::sleep(AT_THE_END).await;
         failed(&shared, &error);
         // So that processes that lost the same server do not all come back at once.
         tokio::time::sleep(pause.mul_f64(0.75 + fastrand::f64() / 2.0)).await;
