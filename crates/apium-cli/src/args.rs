@@ -11,7 +11,7 @@ use crate::remote;
 /// Options before the subcommand, and the subcommand.
 #[derive(Debug, Parser)]
 #[command(
-    version,
+    version = concat!("(Apium ", env!("CARGO_PKG_VERSION"), ")"),
     about = "Send and run tasks, beside Celery or alone",
     long_about = "Send tasks, run them, read their results and manage queues. Messages and results are Celery's.\n\n\
                   Settings have Celery's lower-case names. The file apium.toml wins over what the program sets, the \

@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::ffi::OsString;
 use std::future::Future;
 use std::io::Write;
+use std::path::Path;
 use std::process::{ExitCode, Termination};
 use std::time::Duration;
 
@@ -125,7 +126,11 @@ fn exit(code: Code) -> ExitCode {
 }
 
 fn parse(words: impl IntoIterator<Item = OsString>, program: Program) -> Result<(Global, Chosen), Refusal> {
+    let words: Vec<OsString> = words.into_iter().collect();
     let mut line = Cli::command();
+    if let Some(name) = words.first().and_then(|word| Path::new(word).file_name()) {
+        line = line.display_name(name.to_string_lossy().into_owned());
+    }
     if !program.has_tasks {
         line = line.mut_subcommand("registered", |sub| sub.hide(true));
     }
@@ -160,7 +165,8 @@ where
         return command::settings::run(args).map(|()| exit(Code::Ok));
     }
     let is_worker = matches!(built_in, Some(Command::Worker(_)));
-    logging::start(global, if is_worker { "info" } else { "warn" })?;
+    // A command that waits for a server says so once, in its error.
+    logging::start(global, if is_worker { "info" } else { "warn,apium_app::publish::policy=error" })?;
     let mut settings = settings_sources::read(global)?;
     if let Some(Command::Worker(args)) = built_in {
         args.settings(&mut settings)?;

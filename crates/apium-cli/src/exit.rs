@@ -16,7 +16,7 @@ pub(crate) type Result<T, E = CommandError> = std::result::Result<T, E>;
 pub(crate) enum Code {
     /// Done.
     Ok = 0,
-    /// The task that was waited for failed or was revoked.
+    /// The task that was waited for failed or was revoked, or every worker answered a command with an error.
     TaskFailed = 1,
     /// Something on the command line or in the settings is wrong.
     Usage = 2,
@@ -35,7 +35,7 @@ pub(crate) enum Code {
 /// The table of exit codes, as `--help` shows it.
 pub(crate) const HELP: &str = "Exit codes:
   0   done
-  1   the task that was waited for failed or was revoked
+  1   the task that was waited for failed or was revoked, or every worker answered with an error
   2   something on the command line or in the settings is wrong
   3   the broker or result backend cannot be reached, or refused
   4   the task that was waited for did not end before --timeout
@@ -144,14 +144,20 @@ impl From<AppError> for CommandError {
             AppKind::NoBackend => {
                 (Code::Usage, Some("name a result backend with --result-backend, APIUM_RESULT_BACKEND or apium.toml"))
             }
+            AppKind::Publish | AppKind::Backend if transport_kind(&error) == Some(TransportKind::Address) => {
+                (Code::Usage, None)
+            }
             AppKind::Publish | AppKind::Backend => {
                 let kind = transport_kind(&error).unwrap_or(TransportKind::Connection);
                 (Code::Unreachable, hint_of(kind))
             }
+            AppKind::Config if transport_kind(&error).is_some_and(|kind| kind != TransportKind::Address) => {
+                (Code::Unreachable, transport_kind(&error).and_then(hint_of))
+            }
             // Its text names the setting, where it was set and what is allowed.
             AppKind::Config | AppKind::Codec | AppKind::Call => (Code::Usage, None),
             AppKind::NotRegistered => (Code::NotFound, Some("`registered` lists the tasks of this program")),
-            AppKind::Timeout => (Code::Timeout, Some("the task goes on; `result ID --watch` waits for it again")),
+            AppKind::Timeout => (Code::Timeout, Some("it is not taken back; `result ID --watch` waits for it again")),
             AppKind::TaskFailed | AppKind::TaskRevoked => (Code::TaskFailed, None),
             _ if error.is_connection() => (Code::Unreachable, None),
             _ => (Code::Other, None),

@@ -1,5 +1,6 @@
 //! JSON arguments of the command line. Numbers keep every digit.
 
+use apium_protocol::error::Error;
 use apium_protocol::json::text::Json;
 use apium_protocol::value::value::Value;
 
@@ -8,8 +9,14 @@ pub(crate) fn array(text: &str) -> Result<Vec<Json>, String> {
     match Value::parse(text) {
         Ok(Value::List(list)) => Ok(list.iter().map(Json::from_value).collect()),
         Ok(other) => Err(format!("it is {}", other.kind())),
-        Err(error) => Err(format!("{error:#}")),
+        Err(error) => Err(why(text, &error)),
     }
+}
+
+/// Why a text is no JSON.
+fn why(text: &str, error: &Error) -> String {
+    let quotes = if text.contains('\'') { "; texts stand in double quotes" } else { "" };
+    format!("{error:#}{quotes}")
 }
 
 /// The entries of a JSON object, in order.
@@ -19,7 +26,7 @@ pub(crate) fn object(text: &str) -> Result<Vec<(String, Json)>, String> {
             Ok(entries.into_iter().map(|(key, value)| (key, Json::from_value(&value))).collect())
         }
         Ok(other) => Err(format!("it is {}", other.kind())),
-        Err(error) => Err(format!("{error:#}")),
+        Err(error) => Err(why(text, &error)),
     }
 }
 
@@ -44,6 +51,7 @@ mod tests {
     fn the_wrong_kind_is_named() {
         assert_eq!(array("{}"), Err("it is a map".into()));
         assert!(object("[1]").unwrap_err().contains("a list"));
-        assert!(array("[1,").is_err());
+        assert!(array("[1,").is_err_and(|why| !why.contains("quotes")));
+        assert!(array("['a', 1]").is_err_and(|why| why.ends_with("texts stand in double quotes")));
     }
 }

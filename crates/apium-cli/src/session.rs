@@ -1,6 +1,7 @@
 //! What a subcommand works with: the app, and how to print.
 
 use apium_app::app::app::App;
+use apium_app::app::no_broker::{NO_BROKER, is_none};
 use apium_app::error::ErrorKind;
 use apium_app::task::arguments::{Parameter, ParameterList};
 use apium_transport::backend::backend::SharedBackend;
@@ -58,8 +59,9 @@ impl Session {
     /// Counting and purging of queues.
     pub(crate) fn queue_admin(&self) -> Result<&dyn QueueAdmin> {
         let broker = self.app.broker();
-        broker.queues().ok_or_else(|| {
-            CommandError::usage(format!("look at queues: the broker {} cannot list them", broker.address()))
+        broker.queues().ok_or_else(|| match is_none(&**broker) {
+            true => CommandError::usage(format!("look at queues: {NO_BROKER}")),
+            false => CommandError::usage(format!("look at queues: the broker {} cannot list them", broker.address())),
         })
     }
 

@@ -80,10 +80,11 @@ fn end(session: &Session, last: &ResultDocument, show: Show) -> Result<()> {
         Code::TaskFailed,
         format!("get the value of task {}: {}", last.task_id, result_document::summary(last)),
     );
-    Err(if last.traceback.is_some() { stop.hint("`result ID --traceback` shows where it failed") } else { stop })
+    let shows = || format!("`result {} --traceback` shows where it failed", last.task_id);
+    Err(if last.traceback.is_some() { stop.hint(shows()) } else { stop })
 }
 
 fn late(id: &TaskId, limit: Duration) -> CommandError {
     CommandError::new(Code::Timeout, format!("wait for task {id}: it did not end within {} s", limit.as_secs_f64()))
-        .hint(format!("the task goes on; `result {id} --watch` waits for it again"))
+        .hint(format!("it is not taken back; `result {id} --watch` waits for it again, and `queues` says whether a worker consumes its queue"))
 }

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use apium_app::config::read::nearest;
 use apium_app::options::priority::Priority;
 use apium_protocol::json::text::Json;
 use apium_protocol::message::task_id::TaskId;
+use apium_protocol::value::printable::printable;
 
 use crate::exit::{CommandError, Result};
 use crate::output::print;
@@ -86,6 +88,7 @@ pub(crate) async fn run(session: &Session, args: Args) -> Result<()> {
         CommandError::usage(format!("read --kwargs as a JSON object: {reason}"))
             .hint("write it as --kwargs '{\"x\": 2}'")
     })?;
+    warn_of_spelling(session, &args.name);
     let id = args.task_id.as_deref().map_or_else(TaskId::random, TaskId::from);
     // Subscribed before the task is sent, so that no state is missed.
     let backend = if args.wait { Some(session.backend_of(&args.name)?) } else { None };
@@ -96,6 +99,20 @@ pub(crate) async fn run(session: &Session, args: Args) -> Result<()> {
         }
         None if session.json => print::json(&serde_json::json!({ "task_id": id.as_str() })),
         None => print::line(id.as_str()),
+    }
+}
+
+/// The task may belong to another program, so it is sent whatever its name is. A name that is nearly one of this
+/// program is pointed out.
+fn warn_of_spelling(session: &Session, name: &str) {
+    let registry = session.app.registry();
+    if registry.get(name).is_none()
+        && let Some(near) = nearest(name, registry.iter().map(|task| &*task.name))
+    {
+        tracing::warn!(
+            "this program has no task {}; did you mean {near}? The call is sent all the same",
+            printable(name)
+        );
     }
 }
 

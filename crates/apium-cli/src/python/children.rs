@@ -25,8 +25,10 @@ pub(crate) async fn children(args: &Args, global: &Global, settings: &mut Settin
     };
     let shown = interpreter.display().to_string();
     let described = describe(ChildProgram::python(interpreter.clone(), app.clone())).await.map_err(|text| {
-        CommandError::usage(format!("load the Celery app {name} with {shown}: {text}"))
-            .hint("name another interpreter with --python; APP is what `celery -A APP worker` takes")
+        CommandError::usage(format!("load the Celery app {name} with {shown}: {text}")).hint(
+            "name another interpreter with --python; APP is what `celery -A APP worker` takes, and a program that has \
+                   tasks in Rust runs them without -A",
+        )
     })?;
     let described: Description = described.decode().map_err(|error| {
         CommandError::usage(format!(

@@ -7,7 +7,7 @@ use apium_app::control::replies::Replies;
 use apium_protocol::json::text::Json;
 use apium_worker::control::call::own_control_commands;
 
-use crate::exit::{CommandError, Result};
+use crate::exit::{Code, CommandError, Result};
 use crate::output::print;
 use crate::remote::catalog::{self, CommandKind, GivenCommand};
 use crate::remote::options::RemoteOptions;
@@ -91,10 +91,12 @@ pub(crate) fn conclude<T>(
     }
     if session.json {
         let raw = replies.iter().map(|reply| (reply.node.as_str(), &reply.raw));
-        return print::line(&reply_text::json(raw, as_map));
+        print::line(&reply_text::json(raw, as_map))?;
+    } else if as_map {
+        print::line("").and_then(|()| print::line(&reply_text::online(replies.len())))?;
     }
-    match as_map {
-        true => print::line("").and_then(|()| print::line(&reply_text::online(replies.len()))),
-        false => Ok(()),
+    match replies.iter().any(|reply| reply.answer.is_ok()) {
+        true => Ok(()),
+        false => Err(CommandError::new(Code::TaskFailed, format!("do {command}: every worker answered with an error"))),
     }
 }

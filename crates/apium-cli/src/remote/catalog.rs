@@ -1,6 +1,8 @@
 //! The commands that workers know, with their arguments as they stand on a command line.
 
+use apium_app::config::read::nearest;
 use apium_protocol::json::text::Json;
+use apium_protocol::value::printable::printable;
 use apium_protocol::value::value::Value;
 use apium_worker::control::call::ListedCommand;
 
@@ -153,10 +155,18 @@ pub(crate) struct GivenCommand {
 /// the program.
 pub(crate) fn read(kind: CommandKind, name: &str, words: &[String], own: &[ListedCommand]) -> Result<GivenCommand> {
     let Some(known) = find(name) else {
-        if let Some(own) = own.iter().find(|own| own.name == name) {
-            check_kind(kind, kind_of(own), name)?;
+        let meant = match own.iter().find(|own| own.name == name) {
+            Some(own) => {
+                check_kind(kind, kind_of(own), name)?;
+                None
+            }
+            None => meant(kind, name, own),
+        };
+        let arguments = words.iter().map(|word| named(name, word, meant)).collect::<Result<_>>()?;
+        if let Some(meant) = meant {
+            // Workers may have commands of which this program does not know, so it is sent all the same.
+            tracing::warn!("no command {} is known here; did you mean {meant}?", printable(name));
         }
-        let arguments = words.iter().map(|word| named(name, word)).collect::<Result<_>>()?;
         return Ok(GivenCommand { name: name.to_owned(), arguments, others: Vec::new() });
     };
     check_kind(kind, known.kind, name)?;
@@ -176,6 +186,12 @@ pub(crate) fn read(kind: CommandKind, name: &str, words: &[String], own: &[Liste
         arguments.push(((*argument).to_owned(), value));
     }
     let others = words[known.arguments.len().min(words.len())..].to_vec();
+    if known.variadic == Some("task_id")
+        && let Some(word) = others.iter().find(|word| word.starts_with("terminate=") || word.starts_with("signal="))
+    {
+        let text = format!("control {name}: \"{word}\" is no id of a task");
+        return Err(CommandError::usage(text).hint("`control terminate SIGNAL ID…` ends tasks that run"));
+    }
     if let Some(variadic) = known.variadic {
         let list = others.iter().cloned().map(Value::Str).collect();
         arguments.push((variadic.to_owned(), Json::from_value(&Value::List(list))));
@@ -210,12 +226,23 @@ fn value_of(kind: Type, word: &str) -> Option<Json> {
     Some(Json::from_value(&value))
 }
 
-/// Reads `NAME=VALUE`.
-fn named(command: &str, word: &str) -> Result<(String, Json)> {
+/// The command of this kind that may have been meant by a name that there is not.
+fn meant<'a>(kind: CommandKind, name: &str, own: &'a [ListedCommand]) -> Option<&'a str> {
+    let known = KNOWN.iter().filter(|known| known.kind == kind).map(|known| known.name);
+    nearest(name, known.chain(own.iter().filter(|own| kind_of(own) == kind).map(|own| &*own.name)))
+}
+
+/// Reads `NAME=VALUE`. `meant` is a command that takes other arguments, and that the caller may have meant.
+fn named(command: &str, word: &str, meant: Option<&str>) -> Result<(String, Json)> {
     let Some((name, value)) = word.split_once('=').filter(|(name, _)| !name.is_empty()) else {
-        let text = format!("read \"{word}\" as an argument of {command}: it is no NAME=VALUE");
-        return Err(CommandError::usage(text)
-            .hint("a command that not every worker knows takes its arguments by name; --list shows the others"));
+        let (text, hint) = match meant {
+            Some(meant) => (format!("find the command {command}"), format!("did you mean {meant}?")),
+            None => (
+                format!("read \"{word}\" as an argument of {command}: it is no NAME=VALUE"),
+                "a command that not every worker knows takes its arguments by name; --list shows the others".to_owned(),
+            ),
+        };
+        return Err(CommandError::usage(text).hint(hint));
     };
     let value = Json::from_text(value).unwrap_or_else(|_| Json::from_value(&Value::Str(value.to_owned())));
     Ok((name.to_owned(), value))
@@ -274,6 +301,8 @@ mod tests {
             (CommandKind::Control, "pool_grow", vec!["1", "2"], "too many", "[N=1]"),
             (CommandKind::Inspect, "revoke", vec!["a"], "command of `control`", "use `control revoke`"),
             (CommandKind::Control, "own", vec!["x"], "no NAME=VALUE", "by name"),
+            (CommandKind::Control, "revok", vec!["an-id"], "command revok", "did you mean revoke?"),
+            (CommandKind::Control, "revoke", vec!["id", "terminate=true"], "no id of a task", "control terminate"),
         ];
         for (kind, name, words, what, hint) in table {
             let error = arguments(kind, name, &words).unwrap_err();

@@ -9,6 +9,17 @@ use apium_app::control::inspect::Inspect;
 use crate::exit::{Code, CommandError};
 use crate::time_arg::parse_seconds;
 
+/// Commands that workers obey which start later, too.
+const KEPT: [&str; 7] = [
+    "revoke",
+    "terminate",
+    "revoke_by_stamped_headers",
+    "unrevoke",
+    "unrevoke_by_stamped_headers",
+    "pause_queue",
+    "resume_queue",
+];
+
 /// Whom a command is for, and how long to wait.
 #[derive(Debug, clap::Args)]
 pub(crate) struct RemoteOptions {
@@ -38,7 +49,13 @@ impl RemoteOptions {
             nodes => format!("none of {} replied", nodes.join(", ")),
         };
         let text = format!("get a reply to {command}: {of_whom} within {} s", self.timeout.as_secs_f64());
-        CommandError::new(Code::NoReply, text)
-            .hint("check with `status` which workers run, and wait longer with --timeout where they are busy")
+        let hint = match command {
+            _ if KEPT.contains(&command) && self.destination.is_empty() => {
+                "the broker keeps it: workers that start later obey it, and so do those that were too busy to reply"
+            }
+            "status" => "no worker runs on this broker, or all are busy: wait longer with --timeout",
+            _ => "check with `status` which workers run, and wait longer with --timeout where they are busy",
+        };
+        CommandError::new(Code::NoReply, text).hint(hint)
     }
 }

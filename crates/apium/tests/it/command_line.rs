@@ -128,7 +128,7 @@ fn result_reads_what_another_process_stored_and_watches_what_it_stores() {
 fn a_wait_ends_at_its_timeout_with_exit_code_4() {
     let sandbox = Sandbox::new();
     let output = sandbox.interop(&["call", "tasks.add", "--args", "[1, 1]", "--wait", "--timeout", "0.2"]).with_code(4);
-    assert!(output.err.contains("within 0.2 s") && output.err.contains("hint: the task goes on"), "{output:?}");
+    assert!(output.err.contains("within 0.2 s") && output.err.contains("hint: it is not taken back"), "{output:?}");
 }
 
 #[test]
@@ -507,7 +507,8 @@ fn commands_for_workers_of_the_program_are_listed_and_called() {
     worker.wait_for("ready");
     let ask = |name: &str| own_commands(&sandbox, &["inspect", "greeting", name, "-d", "w1@h", "-t", "30", "--json"]);
     assert_eq!(ask("name=ada").with_code(0).json(), json!({ "w1@h": "hello ada" }));
-    assert!(ask("other=ada").with_code(0).out.contains("`name` is missing"));
+    let refused = ask("other=ada").with_code(1);
+    assert!(refused.out.contains("`name` is missing") && refused.err.contains("every worker answered"), "{refused:?}");
 }
 
 #[test]
