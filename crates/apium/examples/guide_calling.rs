@@ -18,7 +18,8 @@ async fn main() -> Result<(), BoxError> {
 
     // guide: calls
     let plain = add::delay(2, 2).send(&app).await?;
-    let chosen = add::delay(4, 6).task_id("guide-4-6").priority(9).compression("gzip").send(&app).await?;
+    let chosen =
+        add::delay(4, 6).task_id("guide-4-6").priority(9).expires_in(Duration::from_secs(60)).send(&app).await?;
     let signature = add::s(8, 8).send(&app).await?;
     let by_name = app.sig("guide.add").args((16, 16)).send().await?;
     let by_keyword = app.sig("guide.add").kwarg("x", 1).kwarg("y", 2).send().await?;

@@ -66,14 +66,18 @@ async fn many(app: &App) -> Result<(), BoxError> {
 
     // guide: group
     let imports = group((1..=20).map(import::s)).send(app).await?;
-    let mut progress = pin!(imports.progress_stream());
-    while let Some(now) = progress.try_next().await? {
-        println!("{} of {} imports are done", now.done, now.total);
-    }
-    let rows: u64 = imports.get().await?.iter().sum();
+    let progress = async {
+        let mut progress = pin!(imports.progress_stream());
+        while let Some(now) = progress.try_next().await? {
+            println!("{} of {} imports are done", now.done, now.total);
+        }
+        Ok(())
+    };
+    // `get()` takes options until it is awaited, or made a future by `into_future`.
+    let (rows, ()) = tokio::try_join!(imports.get().into_future(), progress)?;
     // guide end
-    println!("{rows} rows in all");
-    assert_eq!(rows, 210);
+    println!("{} rows in all", rows.iter().sum::<u64>());
+    assert_eq!(rows.iter().sum::<u64>(), 210);
     Ok(())
 }
 

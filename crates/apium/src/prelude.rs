@@ -21,6 +21,8 @@ pub use apium_app::context::context::Ctx;
 #[doc(no_inline)]
 pub use apium_app::context::extract::{FromContext, State};
 #[doc(no_inline)]
+pub use apium_app::error::ErrorKind;
+#[doc(no_inline)]
 pub use apium_app::failure::Failure;
 #[doc(no_inline)]
 pub use apium_app::result::async_result::AsyncResult;

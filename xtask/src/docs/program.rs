@@ -17,8 +17,9 @@ pub(crate) fn command_line() -> Result<String, String> {
     );
     let whole = apium(&["--help"])?;
     page.push_str(&section("apium", &whole));
-    let mut commands = vec!["worker".to_owned(), "registered".to_owned()];
-    commands.extend(subcommands(&whole));
+    // The help of the stand-alone program does not list what needs the code of tasks.
+    let mut commands = subcommands(&whole);
+    commands.insert(1, "registered".to_owned());
     for command in &commands {
         let help = apium(&[command, "--help"])?;
         page.push_str(&section(&format!("apium {command}"), own_part(&help)));
