@@ -16,7 +16,7 @@ pub(crate) type Result<T, E = CommandError> = std::result::Result<T, E>;
 pub(crate) enum Code {
     /// Done.
     Ok = 0,
-    /// The task that was waited for failed or was revoked, or every worker answered a command with an error.
+    /// The task that was waited for failed or was revoked.
     TaskFailed = 1,
     /// Something on the command line or in the settings is wrong.
     Usage = 2,
@@ -35,7 +35,7 @@ pub(crate) enum Code {
 /// The table of exit codes, as `--help` shows it.
 pub(crate) const HELP: &str = "Exit codes:
   0   done
-  1   the task that was waited for failed or was revoked, or every worker answered with an error
+  1   the task that was waited for failed or was revoked
   2   something on the command line or in the settings is wrong
   3   the broker or result backend cannot be reached, or refused
   4   the task that was waited for did not end before --timeout

@@ -114,9 +114,8 @@ impl SharedRecords {
         let active = self.runs.active();
         let runs = |id: &TaskId| active.iter().any(|run| run.id() == Some(id));
         let mut pending = self.pending();
+        pending.keep(FleetTopic::RevokedTasks, &ids.iter().map(TaskId::as_str).collect());
         if is_to_write {
-            let revoked: HashSet<&str> = ids.iter().map(TaskId::as_str).collect();
-            pending.keep(FleetTopic::RevokedTasks, &revoked);
             pending.ids.extend(ids.iter().map(|id| FleetRecord::new(id.as_str(), Json::NULL, now)));
             keep_last(&mut pending.ids, self.config.worker_revokes_max);
         }
@@ -131,9 +130,9 @@ impl SharedRecords {
     pub(crate) fn revoke_stamps(&self, keys: Vec<String>, is_to_write: bool) {
         let now = self.clock.now();
         self.revoked.add_stamps(keys.iter().map(|key| (key, now)), now);
+        let mut pending = self.pending();
+        pending.keep(FleetTopic::RevokedStamps, &keys.iter().map(String::as_str).collect());
         if is_to_write {
-            let mut pending = self.pending();
-            pending.keep(FleetTopic::RevokedStamps, &keys.iter().map(String::as_str).collect());
             pending.stamps.extend(keys.into_iter().map(|key| FleetRecord::new(key, Json::NULL, now)));
             keep_last(&mut pending.stamps, self.config.worker_revokes_max);
             drop(pending);
@@ -158,6 +157,7 @@ impl SharedRecords {
         }
         if is_to_write {
             pending.to_remove.extend(keys.iter().map(|key| (topic, key.clone())));
+            keep_last(&mut pending.to_remove, self.config.worker_revokes_max);
             drop(pending);
             self.journal.wake.notify_one();
         }
