@@ -27,7 +27,6 @@ const STEPS: &[Step] = &[
         about: "the facade compiles with the lowest versions that its manifests allow",
         run: lowest,
     },
-    Step { name: "sizes", about: "how large programs become, by their features", run: sizes },
 ];
 
 /// Where the steps work.
@@ -143,54 +142,6 @@ fn lowest(place: &Place) -> Answer {
     let mut check = process::cargo(&["check", "--locked", "--package", "apium", "--all-features", "--target-dir"])?;
     check.arg(place.target.join("lowest/target")).current_dir(&copy);
     process::passes(check)
-}
-
-/// A program whose size is told.
-struct Binary {
-    what: &'static str,
-    build: &'static [&'static str],
-    file: &'static str,
-}
-
-const BINARIES: &[Binary] = &[
-    Binary {
-        what: "a caller through Redis (`guide_producer`: feature `redis`)",
-        build: &["--package", "apium", "--no-default-features", "--features", "redis", "--example", "guide_producer"],
-        file: "examples/guide_producer",
-    },
-    Binary {
-        what: "`quickstart`: a worker on SQLite (features `sqlite-bundled`, `autodiscover`)",
-        build: &["--package", "quickstart"],
-        file: "quickstart",
-    },
-    Binary {
-        what: "`apium`, the command line with its worker (default features)",
-        build: &["--package", "apium", "--bin", "apium"],
-        file: "apium",
-    },
-    Binary {
-        what: "`apium` with every feature",
-        build: &["--package", "apium", "--bin", "apium", "--all-features"],
-        file: "apium",
-    },
-];
-
-/// Without symbols, as one would ship them.
-fn sizes(place: &Place) -> Answer {
-    let target = place.target.join("sizes");
-    let mut rows = vec!["| program | MB |".to_owned(), "|---|---|".to_owned()];
-    for binary in BINARIES {
-        let mut build = process::cargo(&["build", "--quiet", "--release", "--target-dir"])?;
-        build.arg(&target).args(binary.build).env("CARGO_PROFILE_RELEASE_STRIP", "symbols");
-        if !process::passes(build)? {
-            return Ok(false);
-        }
-        let file = target.join("release").join(binary.file);
-        let size = fs::metadata(&file).map_err(|error| format!("read the size of {}: {error}", file.display()))?.len();
-        rows.push(format!("| {} | {}.{} |", binary.what, size / 1_000_000, size / 100_000 % 10));
-    }
-    rows.iter().for_each(|row| output::line(row));
-    Ok(true)
 }
 
 /// The cargo of another toolchain. The variables of the one that runs this program must not reach it.
