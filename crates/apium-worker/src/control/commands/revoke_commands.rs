@@ -56,9 +56,13 @@ fn is_to_write(request: &ControlRequest) -> bool {
     !request.recorded && !is_for_some
 }
 
+/// The ids that a log line shows.
+fn first_of(ids: &[String]) -> String {
+    ids.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ")
+}
+
 fn revoke_ids(controlled: &Controlled, ids: &[String], request: &ControlRequest) {
-    let shown = ids.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
-    tracing::info!(count = ids.len(), "tasks flagged as revoked: {}", printable(shown));
+    tracing::info!(count = ids.len(), "tasks flagged as revoked: {}", printable(first_of(ids)));
     let ids: Vec<TaskId> = ids.iter().map(|id| TaskId::from(id.as_str())).collect();
     controlled.records.revoke(&ids, is_to_write(request));
 }
@@ -70,8 +74,7 @@ pub(crate) fn unrevoke(
     request: &ControlRequest,
 ) -> Result<Answer, PythonError> {
     let ids = arguments.texts("task_id")?;
-    let shown = ids.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
-    tracing::info!(count = ids.len(), "tasks are revoked no more: {}", printable(shown));
+    tracing::info!(count = ids.len(), "tasks are revoked no more: {}", printable(first_of(&ids)));
     controlled.records.unrevoke(FleetTopic::RevokedTasks, &ids, is_to_write(request));
     let ids = set_repr(ids.iter().map(String::as_str));
     Ok(Answer::Reply(ok_reply(&format!("tasks {ids} revoked no more"))))
