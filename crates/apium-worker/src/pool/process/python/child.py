@@ -595,6 +595,10 @@ def describe_inspections(app):
     from celery.utils.saferepr import saferepr
     from celery.utils.serialization import jsonify
 
+    # Celery's worker sets it when it starts.
+    modules = {type(task).__module__ for task in app.tasks.values()}
+    app.conf.include = tuple({*app.conf.include, *modules})
+
     def conf(with_defaults):
         return jsonify(
             app.conf.table(with_defaults=with_defaults), unknown_type_filter=saferepr,
