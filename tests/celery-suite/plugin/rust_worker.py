@@ -18,10 +18,13 @@ import sys
 import time
 from contextlib import ExitStack, contextmanager
 
+import pytest
+
 from celery import _state
 from celery.contrib.testing import worker
 from celery.utils.nodenames import anon_nodename
 
+import log_records
 import worker_view
 
 PROGRAM = os.environ.get("SUITE_WORKER")
@@ -53,6 +56,8 @@ def rust_worker(app, concurrency):
         "APIUM_RESULT_EXTENDED": "true",
         "APIUM_WORKER_READY_FILE": str(ready),
     }
+    given = {name: value for name, value in app.conf.without_defaults().items() if value is not None}
+    os.environ["SUITE_SETTINGS"] = json.dumps(given, default=list)
     # The tests know the worker by the name that Celery's has in their process.
     command = [PROGRAM, "worker", "--hostname", anon_nodename(), "--concurrency", str(concurrency)]
     command += ["--queues", "celery", "--loglevel", "info"]
@@ -113,6 +118,18 @@ def pytest_collection_modifyitems(items):
 
 def too_long(mark):
     return mark.name == "timeout" and (mark.kwargs.get("timeout") or mark.args[0]) > LIMIT
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    reads_records = PROGRAM and item.cls and item.cls.__name__ in log_records.READERS
+    if reads_records:
+        worker_view.told_after_get.append(log_records.Records().catch_up)
+    try:
+        return (yield)
+    finally:
+        if reads_records:
+            worker_view.told_after_get.pop()
 
 
 def pytest_runtest_logstart(nodeid):

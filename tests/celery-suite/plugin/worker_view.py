@@ -4,6 +4,7 @@ outside: from the commands that the server gets, and from the log of the worker.
 * The signal `task_received`, with Celery's own request of each message that somebody puts into the queue.
 * `celery.worker.state.successful_requests`: the ids whose success the worker has logged.
 * `os.getpid()` in the tests of `inspect`: the process of the worker.
+* The log records of a few tests: `log_records`.
 * `celery.worker.state.revoked` there: the ids that `inspect revoked` names, with the time at which it was asked. What a test
   takes out of it, or out of `revoked_stamps`, workers are told by `unrevoke` and `unrevoke_by_stamped_headers`.
 """
@@ -30,6 +31,8 @@ QUEUE = "celery"
 
 # The process of the worker of Apium.
 process_id = None
+# What is told after a test has waited for a result: functions that tell it.
+told_after_get = []
 
 
 def install(items):
@@ -40,18 +43,20 @@ def install(items):
     received = Received()
     received.start()
     received.ready.wait()
+    told_after_get.append(received.catch_up)
     for results in (AsyncResult, ResultSet):
-        results.get = caught_up(results.get, received)
+        results.get = caught_up(results.get)
 
 
-def caught_up(get, received):
-    """`get`, after which all signals of the messages that were put into the queue before have been sent."""
+def caught_up(get):
+    """`get`, after which all is told that happened before, such as the signals of the messages that were put into the queue."""
 
     def wrapper(self, *args, **kwargs):
         try:
             return get(self, *args, **kwargs)
         finally:
-            received.catch_up()
+            for tell in told_after_get:
+                tell()
 
     return wrapper
 
