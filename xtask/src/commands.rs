@@ -49,7 +49,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     Command {
         name: "release",
         usage: "[STEP …]",
-        about: "what a release needs beyond `ci`: docs, deny, publish, oldest, lowest",
+        about: "what a release needs beyond `ci`: docs, deny, publish, oldest, lowest, sizes",
     },
     Command { name: "help", usage: "", about: "print this list" },
 ];

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use crate::commands::Answer;
 
 mod bench;
+mod cargo_tree;
 mod celery_suite;
 mod ci;
 mod commands;

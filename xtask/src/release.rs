@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use crate::commands::Answer;
-use crate::{output, process};
+use crate::{cargo_tree, output, process};
 
 /// One thing that a release needs.
 struct Step {
@@ -27,6 +27,7 @@ const STEPS: &[Step] = &[
         about: "the facade compiles with the lowest versions that its manifests allow",
         run: lowest,
     },
+    Step { name: "sizes", about: "how large a program becomes, by its features", run: sizes },
 ];
 
 /// Where the steps work.
@@ -142,6 +143,35 @@ fn lowest(place: &Place) -> Answer {
     let mut check = process::cargo(&["check", "--locked", "--package", "apium", "--all-features", "--target-dir"])?;
     check.arg(place.target.join("lowest/target")).current_dir(&copy);
     process::passes(check)
+}
+
+/// Programs by the features of the package `apium-sizes`.
+const PROGRAMS: [(&str, &str); 5] = [
+    ("a caller, through Redis", "redis"),
+    ("a worker on SQLite", "sqlite,worker"),
+    ("a worker on Redis", "redis,worker"),
+    ("a worker with its command line, on both: the default features", "redis,sqlite,cli"),
+    ("the same with every feature", "full"),
+];
+
+/// Without symbols, as one would ship them.
+fn sizes(place: &Place) -> Answer {
+    let target = place.target.join("sizes");
+    let mut rows = vec!["| program | crates | size |".to_owned(), "|---|---|---|".to_owned()];
+    for (program, features) in PROGRAMS {
+        let mut build = process::cargo(&["build", "--release", "--package", "apium-sizes", "--features", features])?;
+        build.arg("--target-dir").arg(&target).env("CARGO_PROFILE_RELEASE_STRIP", "symbols");
+        if !process::passes(build)? {
+            return Ok(false);
+        }
+        let file = target.join("release/sizes");
+        let size = fs::metadata(&file).map_err(|error| format!("read the size of {}: {error}", file.display()))?.len();
+        let tree = cargo_tree::read("apium-sizes", features)?;
+        let crates = cargo_tree::crates(&tree).len();
+        rows.push(format!("| {program} | {crates} | {}.{} MB |", size / 1_000_000, size / 100_000 % 10));
+    }
+    rows.iter().for_each(|row| output::line(row));
+    Ok(true)
 }
 
 /// The cargo of another toolchain. The variables of the one that runs this program must not reach it.

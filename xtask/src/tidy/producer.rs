@@ -1,33 +1,18 @@
 //! The crates of a program that only calls tasks: everybody who sends messages to a fleet builds them, so there are
 //! few.
 
-use std::collections::BTreeSet;
-
-use crate::process;
+use crate::cargo_tree;
 use crate::tidy::finding::Finding;
 use crate::tidy::layers::Layers;
 
-/// The crates of the facade without its default features and with the feature of Redis, a line each. A crate that
-/// several others use has a line for each of them.
+/// The crates of the facade without its default features and with the feature of Redis.
 pub(crate) fn tree() -> Result<String, String> {
-    process::read(process::cargo(&[
-        "tree",
-        "--package",
-        "apium",
-        "--no-default-features",
-        "--features",
-        "redis",
-        "--edges",
-        "normal",
-        "--prefix",
-        "none",
-    ])?)
+    cargo_tree::read("apium", "redis")
 }
 
 /// Holds the number of crates against the limit.
 pub(crate) fn check(layers: &Layers, tree: &str) -> Option<Finding> {
-    let crates: BTreeSet<&str> =
-        tree.lines().map(|line| line.trim_end_matches(" (*)")).filter(|line| !line.is_empty()).collect();
+    let crates = cargo_tree::crates(tree);
     (crates.len() > layers.producer).then(|| {
         let text = format!(
             "a producer for Redis builds {} crates; {} are the most: make what is new a feature, or do without",
