@@ -11,7 +11,8 @@ use bytes::Bytes;
 use memchr::memmem;
 use redis::{Cmd, Value};
 
-use crate::consumer::state::{ConsumerState, InFlight};
+use crate::consumer::in_flight::InFlight;
+use crate::consumer::state::ConsumerState;
 use crate::crash_points::reached;
 use crate::errors::unexpected_reply;
 use crate::keys::broker_keys::Keys;

@@ -8,7 +8,6 @@
 //! few commands a minute (the guarantee idle-quiet).
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use apium_protocol::error::with_causes;
@@ -18,11 +17,12 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::connection::background::BackgroundThread;
+use crate::consumer::data_loss::{move_if_data_lost, register_again};
 use crate::consumer::heartbeat::renew_in_flight;
 use crate::consumer::reclaim::{reclaim_consumer, reclaim_expired};
 use crate::consumer::recovery::recover_lost_replies;
-use crate::consumer::registration::{RECLAIMING_PREFIX, Registration, unregister};
-use crate::consumer::state::{ConsumerState, fresh_id};
+use crate::consumer::registration::{RECLAIMING_PREFIX, lease_deadline, register, unregister};
+use crate::consumer::state::ConsumerState;
 use crate::crash_points::reached;
 use crate::publish::delayed;
 use crate::scripts::operation::MAX_DELIVERIES;
@@ -58,7 +58,8 @@ impl Maintenance {
 
     /// Writes the registration anew, after the queues have changed.
     pub(crate) async fn register(&self) -> Result<()> {
-        self.inner.register(&self.inner.state.id()).await
+        let MaintenanceLoop { shared, state } = &self.inner;
+        register(shared, state, &state.id()).await.map(drop)
     }
 
     /// Ends the loop and removes the registration. Nothing may be in flight any more.
@@ -117,33 +118,13 @@ impl MaintenanceLoop {
         schedule.expired = schedule.expired.max(later);
     }
 
-    fn lease_deadline(&self) -> i64 {
-        self.shared.connection.server_now() + i64::try_from(self.lease().as_millis()).unwrap_or(i64::MAX / 2)
-    }
-
-    async fn register(&self, id: &str) -> Result<()> {
-        let registration =
-            Registration { node: self.state.spec.node.clone(), queues: self.state.queues(), pid: std::process::id() };
-        let registration = serde_json::to_string(&registration).unwrap_or_default();
-        let mut pipeline = redis::pipe();
-        pipeline.atomic();
-        pipeline.cmd("HSET").arg(self.shared.keys.consumers()).arg(id).arg(registration);
-        // GT sets only a later deadline: the lease of a consumer that is being reclaimed stays infinite.
-        pipeline.cmd("ZADD").arg(self.shared.keys.leases()).arg("GT").arg(self.lease_deadline()).arg(id);
-        pipeline.cmd("ZCARD").arg(self.shared.keys.leases());
-        let answers = self.shared.connection.pipeline("register a consumer", &pipeline).await?;
-        if let Some(Value::Int(consumers)) = answers.last() {
-            self.state.consumers.store(usize::try_from(*consumers).unwrap_or(1), Ordering::Relaxed);
-        }
-        Ok(())
-    }
-
     /// Registers the consumer, sweeps once, and says so. Then it runs the loop.
     async fn start_and_run(self, started: oneshot::Sender<Result<()>>) {
         let start = async {
             // The lease is told by the server's clock, which this connection has not seen yet.
             self.shared.connection.learn_time().await?;
-            self.register(&self.state.id()).await?;
+            let data_id = register(&self.shared, &self.state, &self.state.id()).await?;
+            self.state.set_data_id(data_id);
             // This sweep comes before the first claim, so that the claim finds the messages of a worker that was
             // killed.
             self.sweep().await
@@ -261,10 +242,11 @@ impl MaintenanceLoop {
         const WHAT: &str = "send a heartbeat";
         let id = self.state.id();
         let mut command = redis::cmd("ZADD");
-        command.arg(self.shared.keys.leases()).arg("XX").arg("GT").arg("CH").arg(self.lease_deadline()).arg(&*id);
+        command.arg(self.shared.keys.leases()).arg("XX").arg("GT").arg("CH");
+        command.arg(lease_deadline(&self.shared, self.lease())).arg(&*id);
         let changed = self.shared.connection.heartbeat(WHAT, &command).await?;
         if changed == Value::Int(0) && !self.is_registered(&id).await? {
-            self.register_again(&id).await?;
+            register_again(&self.shared, &self.state, &id).await?;
             return Ok(true);
         }
         reached("after-heartbeat");
@@ -279,6 +261,9 @@ impl MaintenanceLoop {
             }
             let gone = gone.into_iter().filter_map(|index| batch.get(index));
             let gone: Vec<u64> = gone.map(|(number, ..)| *number).collect();
+            if !gone.is_empty() && move_if_data_lost(&self.shared, &self.state, &id).await? {
+                return Ok(true);
+            }
             // Those that were settled meanwhile are not in flight here any more, and so not counted.
             let lost = self.state.drop_lost(&gone);
             if lost > 0 {
@@ -294,20 +279,6 @@ impl MaintenanceLoop {
         let answer = self.shared.connection.command("send a heartbeat", &command).await?;
         let deadline: Option<f64> = redis::from_redis_value(answer).unwrap_or_default();
         Ok(deadline.is_some_and(f64::is_finite))
-    }
-
-    /// Registers the consumer under a new id: others took it for dead, or the server has lost its data.
-    async fn register_again(&self, old: &str) -> Result<()> {
-        self.shared.connection.learn_time().await?;
-        let id = fresh_id();
-        self.register(&id).await?;
-        let lost = self.state.renew_id(id);
-        tracing::warn!(
-            lost,
-            "the server does not know this worker any more, and it registers again: it was taken for dead and others have its messages, or the server lost its data"
-        );
-        // Messages may have come under the old id after the others had reclaimed it.
-        reclaim_consumer(&self.shared, old, None).await
     }
 
     /// Reclaims the messages of dead consumers. Returns when to sweep again.

@@ -2,8 +2,10 @@
 
 pub(crate) mod claim;
 pub mod consumer;
+pub(crate) mod data_loss;
 pub(crate) mod handoff;
 pub(crate) mod heartbeat;
+pub(crate) mod in_flight;
 pub(crate) mod lost_replies;
 pub(crate) mod maintenance;
 pub(crate) mod queue_lists;

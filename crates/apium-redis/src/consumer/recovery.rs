@@ -5,8 +5,9 @@ use apium_transport::error::Result;
 use redis::Value;
 
 use crate::consumer::handoff::return_handoffs;
+use crate::consumer::in_flight::server_tag;
 use crate::consumer::reclaim::return_unstarted;
-use crate::consumer::state::{ConsumerState, server_tag};
+use crate::consumer::state::ConsumerState;
 use crate::shared::BrokerShared;
 
 /// Looks for the messages of all lost replies, and requeues those that it finds.

@@ -5,7 +5,6 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
-use std::fmt::Write as _;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -13,33 +12,14 @@ use std::time::Duration;
 use apium_transport::broker::consumer::{ConsumeSpec, Delivery};
 use apium_transport::broker::demand::{Demand, Wanted};
 use apium_transport::broker::settlement::{Receipt, Tag};
-use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 
 use crate::consumer::claim::{NextLimits, NextList, Reserved};
+use crate::consumer::in_flight::{InFlight, server_tag};
 use crate::consumer::lost_replies::LostReplies;
-use crate::keys::broker_keys::Keys;
-use crate::keys::broker_keys::QueueList;
 
 /// How many messages the claim of a settlement takes at most.
 const MAX_NEXT: usize = 256;
-
-/// A message in flight.
-#[derive(Debug, Clone)]
-pub(crate) struct InFlight {
-    pub(crate) tag: Arc<str>,
-    pub(crate) queue_list: Arc<QueueList>,
-    /// The envelope as it was claimed.
-    pub(crate) raw: Bytes,
-    pub(crate) redelivered: bool,
-    pub(crate) started: bool,
-    /// Whether its run counts as a crash if this process dies.
-    pub(crate) counts_crash: bool,
-    /// A settlement of it was sent and got no reply: it may be done.
-    pub(crate) unanswered: bool,
-    /// A settlement of it is being sent.
-    pub(crate) settling: bool,
-}
 
 /// The state of a consumer.
 #[derive(Debug)]
@@ -58,6 +38,8 @@ pub(crate) struct ConsumerState {
     lifecycle: watch::Sender<Lifecycle>,
     lost_replies: Mutex<LostReplies>,
     demand: SetDemand,
+    /// Held by whoever registers the consumer again.
+    pub(crate) registering: tokio::sync::Mutex<()>,
 }
 
 /// The demand of the worker, once it is set.
@@ -80,6 +62,8 @@ pub(crate) enum Lifecycle {
 #[derive(Debug)]
 struct Inner {
     id: Arc<str>,
+    /// The id of the server's data when the consumer was registered.
+    data_id: Arc<str>,
     in_flight: HashMap<u64, InFlight>,
     last_number: u64,
     prefetch: usize,
@@ -124,6 +108,7 @@ impl ConsumerState {
     pub(crate) fn new(spec: ConsumeSpec) -> Self {
         let inner = Inner {
             id: fresh_id(),
+            data_id: "".into(),
             in_flight: HashMap::new(),
             last_number: 0,
             prefetch: spec.prefetch,
@@ -144,6 +129,7 @@ impl ConsumerState {
             lifecycle: watch::Sender::new(Lifecycle::Open),
             lost_replies: Mutex::default(),
             demand: SetDemand::default(),
+            registering: tokio::sync::Mutex::default(),
         }
     }
 
@@ -159,6 +145,15 @@ impl ConsumerState {
 
     pub(crate) fn id(&self) -> Arc<str> {
         self.lock().id.clone()
+    }
+
+    /// The id of the server's data when the consumer was registered.
+    pub(crate) fn data_id(&self) -> Arc<str> {
+        self.lock().data_id.clone()
+    }
+
+    pub(crate) fn set_data_id(&self, data_id: Arc<str>) {
+        self.lock().data_id = data_id;
     }
 
     /// The claims and waits without a reply.
@@ -211,6 +206,27 @@ impl ConsumerState {
         drop(inner);
         self.changed.notify_waiters();
         lost
+    }
+
+    /// The server has lost its data: the consumer gets a new id, and keeps what it has in flight. Returns that, with
+    /// the tags that it has from now on.
+    pub(crate) fn move_to_id(&self, id: Arc<str>) -> Vec<(String, InFlight)> {
+        let mut inner = self.lock();
+        inner.id = id;
+        let tagged = |(number, message): (&u64, &InFlight)| (server_tag(&inner.id, *number), message.clone());
+        let in_flight = inner.in_flight.iter().map(tagged).collect();
+        drop(inner);
+        self.changed.notify_waiters();
+        in_flight
+    }
+
+    /// Which of these are in flight here under another id than `id`.
+    pub(crate) fn moved_from(&self, id: &str, numbers: impl IntoIterator<Item = u64>) -> HashSet<u64> {
+        let inner = self.lock();
+        if *inner.id == *id {
+            return HashSet::new();
+        }
+        numbers.into_iter().filter(|number| inner.in_flight.contains_key(number)).collect()
     }
 
     /// How many more messages may be claimed. Those whose settlement is being sent do not count as in flight: the
@@ -577,14 +593,4 @@ impl Inner {
 pub(crate) fn fresh_id() -> Arc<str> {
     let id = uuid::Uuid::new_v4().simple().to_string();
     id[..16].into()
-}
-
-/// The tag of a message in flight, in the server.
-pub(crate) fn server_tag(id: &str, number: u64) -> String {
-    // Each delivery needs two of these, so this is one allocation.
-    let mut tag = String::with_capacity(id.len() + 28);
-    Keys::add_tag_prefix(id, &mut tag);
-    // Writing to a text does not fail.
-    let _ = write!(tag, "{number}");
-    tag
 }

@@ -205,6 +205,11 @@ impl Keys {
         self.own("_apium.alive")
     }
 
+    /// The id of the server's data: it is lost with them (Apium's own).
+    pub(crate) fn data_id(&self) -> String {
+        self.own("_apium.data")
+    }
+
     /// The handoff list of a consumer: a wait moves the message that ends it from `list` to this one.
     pub(crate) fn handoff(&self, consumer: &str, list: &str) -> String {
         format!("{}_apium.taken.{consumer}.{}", self.prefix, list.strip_prefix(&*self.prefix).unwrap_or(list))

@@ -9,6 +9,7 @@ use apium_transport::broker::settlement::{
 use apium_transport::error::Result;
 use futures_util::future::BoxFuture;
 
+use crate::consumer::data_loss::move_if_data_lost;
 use crate::consumer::heartbeat::renew_in_flight;
 use crate::consumer::state::ConsumerState;
 use crate::crash_points::reached;
@@ -41,6 +42,7 @@ impl Acker for RedisAcker {
 
     fn mark_started<'a>(&'a self, receipts: &'a [Receipt]) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
+            let id = self.state.id();
             let found = self.state.look_up(receipts.iter().cloned());
             let mut lost = found.lost;
             for batch in found.owned.chunks(MAX_DELIVERIES) {
@@ -52,6 +54,11 @@ impl Acker for RedisAcker {
                 let gone = renew_in_flight(&self.shared, "mark runs as started", &tags).await?;
                 reached("after-mark-started");
                 let gone: Vec<_> = gone.into_iter().filter_map(|index| batch.get(index)).collect();
+                if !gone.is_empty() {
+                    move_if_data_lost(&self.shared, &self.state, &id).await?;
+                }
+                let moved = self.state.moved_from(&id, gone.iter().map(|(number, ..)| *number));
+                let gone: Vec<_> = gone.into_iter().filter(|(number, ..)| !moved.contains(number)).collect();
                 self.state.remove(gone.iter().map(|(number, ..)| *number));
                 lost.extend(gone.iter().map(|(number, _, in_flight)| ConsumerState::receipt(*number, in_flight)));
             }

@@ -19,7 +19,7 @@ use apium_transport::error::Result;
 use redis::Value;
 
 use crate::backend::chord::read_parts;
-use crate::consumer::state::InFlight;
+use crate::consumer::in_flight::InFlight;
 use crate::scripts::chord_args::{Claim, OpenArgs, PartArgs};
 use crate::scripts::operation::{Operation, PublishTarget};
 use crate::scripts::result_args::RecordArgs;

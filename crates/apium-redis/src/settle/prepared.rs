@@ -9,7 +9,7 @@ use apium_transport::broker::settlement::{Acknowledgement, Disposition, Receipt,
 use apium_transport::error::Result;
 use redis::Cmd;
 
-use crate::consumer::state::{InFlight, server_tag};
+use crate::consumer::in_flight::{InFlight, server_tag};
 use crate::dead_letter::StoredDeadLetter;
 use crate::keys::score::due_score;
 use crate::scripts::operation::{MAX_DELIVERIES, Operation, PublishTarget, write};

@@ -19,7 +19,8 @@ use apium_transport::broker::outgoing::Outgoing;
 use apium_transport::broker::settlement::{Acknowledgement, Receipt};
 use apium_transport::error::Result;
 
-use crate::consumer::state::{ConsumerState, InFlight, server_tag};
+use crate::consumer::in_flight::{InFlight, server_tag};
+use crate::consumer::state::ConsumerState;
 use crate::keys::broker_keys::QueueList;
 use crate::scripts::operation::PublishTarget;
 use crate::settle::follow_ups::{LastPart, PreparedFollowUps, RecountMessage};

@@ -1,5 +1,6 @@
 //! Settling: acknowledgements, results and follow-ups become the operations of one script, which is one atomic step.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use apium_transport::broker::settlement::{Receipt, lease_lost};
@@ -7,7 +8,9 @@ use apium_transport::error::Result;
 use redis::{Cmd, Value};
 
 use crate::consumer::claim::NextLimits;
-use crate::consumer::state::{ConsumerState, InFlight};
+use crate::consumer::data_loss::move_if_data_lost;
+use crate::consumer::in_flight::InFlight;
+use crate::consumer::state::ConsumerState;
 use crate::crash_points::reached;
 use crate::errors::unexpected_reply;
 use crate::scripts::operation::{Operation, write};
@@ -36,6 +39,8 @@ struct SettleProgress<'a> {
     /// Settlements with a part that was the last one of its chord: they are settled again, with the chord's
     /// continuation.
     completing: Vec<(PreparedSettlement, LastPart)>,
+    /// Settlements whose deliveries the server has lost with its data, and which were put back: they are settled again.
+    again: Vec<PreparedSettlement>,
     /// What was settled, in case that a later call fails.
     done: Vec<OwnDeliveries>,
     /// What an earlier attempt settled before it failed.
@@ -50,9 +55,9 @@ pub(crate) async fn settle(
     settlements: Vec<PreparedSettlement>,
 ) -> Result<()> {
     let all = settlements.len();
-    let (lost, may_complete, completing, done, settled_before) = Default::default();
+    let (lost, may_complete, completing, again, done, settled_before) = Default::default();
     let recounts = Recounts::new(state);
-    let mut progress = SettleProgress { lost, may_complete, recounts, completing, done, settled_before };
+    let mut progress = SettleProgress { lost, may_complete, recounts, completing, again, done, settled_before };
     if let Err(error) = settle_all(shared, state, what, settlements, &mut progress).await {
         // The caller will try all of it again, and must not be told then that the settled part is lost.
         let is_lost = |number: &u64| progress.lost.iter().any(|receipt| receipt.fence == *number);
@@ -112,14 +117,19 @@ async fn settle_batches(
     settlements: Vec<PreparedSettlement>,
     progress: &mut SettleProgress<'_>,
 ) -> Result<()> {
-    let mut settlements = settlements.into_iter().peekable();
-    while settlements.peek().is_some() {
-        let batch: Vec<PreparedSettlement> = settlements.by_ref().take(MAX_SETTLEMENTS).collect();
-        let is_last = settlements.peek().is_none();
-        let done = settle_batch(shared, state, what, batch, progress, is_last).await?;
-        if !is_last || !progress.completing.is_empty() || !progress.may_complete.is_empty() {
-            progress.done.push(done);
+    let mut settlements = settlements;
+    while !settlements.is_empty() {
+        let mut rest = settlements.into_iter().peekable();
+        while rest.peek().is_some() {
+            let batch: Vec<PreparedSettlement> = rest.by_ref().take(MAX_SETTLEMENTS).collect();
+            let is_last = rest.peek().is_none();
+            let done = settle_batch(shared, state, what, batch, progress, is_last).await?;
+            let goes_on = !progress.completing.is_empty() || !progress.may_complete.is_empty();
+            if !is_last || goes_on || !progress.again.is_empty() {
+                progress.done.push(done);
+            }
         }
+        settlements = std::mem::take(&mut progress.again);
     }
     Ok(())
 }
@@ -237,6 +247,7 @@ async fn settle_batch(
     progress: &mut SettleProgress<'_>,
     is_last: bool,
 ) -> Result<OwnDeliveries> {
+    let id = state.id();
     let deliveries = settlements.iter().filter_map(|settlement| settlement.delivery.as_ref());
     let mut found = state.look_up(deliveries.map(|(receipt, _)| receipt.clone()));
     progress.lost.append(&mut found.lost);
@@ -280,27 +291,39 @@ async fn settle_batch(
         .filter_map(|(part, _)| found.owned.get(part.delivery.wrapping_sub(1)))
         .map(|(number, ..)| *number)
         .collect();
-    state.remove(numbers().filter(|number| !stay.contains(number)));
+    let missing: Vec<&(u64, String, InFlight)> =
+        missing.into_iter().filter_map(|position| found.owned.get(position.checked_sub(1)?)).collect();
+    let is_missing = |number: &u64| missing.iter().any(|(missing, ..)| missing == number);
+    state.remove(numbers().filter(|number| !stay.contains(number) && !is_missing(number)));
     drop(settling);
     if let Some(next) = next {
         next.answered(shared, claimed).await;
     }
-    for position in missing {
-        let delivery = position.checked_sub(1).and_then(|index: usize| found.owned.get(index));
-        if let Some((number, _, in_flight)) = delivery
-            // If an earlier call got no answer, it was that call that settled this one.
-            && !in_flight.unanswered
-        {
+    let mut moved = HashSet::new();
+    if !missing.is_empty() {
+        if let Err(error) = move_if_data_lost(shared, state, &id).await {
+            let done = found.owned.iter().filter(|(number, ..)| !stay.contains(number) && !is_missing(number));
+            progress.done.push(done.cloned().collect());
+            return Err(error);
+        }
+        moved = state.moved_from(&id, missing.iter().map(|(number, ..)| *number));
+    }
+    for (number, _, in_flight) in missing.into_iter().filter(|(number, ..)| !moved.contains(number)) {
+        state.remove([*number]);
+        // If an earlier call got no answer, it was that call that settled this one.
+        if !in_flight.unanswered {
             progress.lost.push(ConsumerState::receipt(*number, in_flight));
         }
     }
     drop(operations);
-    if !last.is_empty() || !may_complete.is_empty() {
+    if !last.is_empty() || !may_complete.is_empty() || !moved.is_empty() {
         // The reply is in the order of the settlements: one entry for each at most, or one for each part with recount
         // messages.
         let (mut may_complete, mut last) = (may_complete.into_iter().peekable(), last.into_iter().peekable());
         for (number, mut settlement) in settlements.into_iter().enumerate() {
-            if may_complete.next_if_eq(&number).is_some() {
+            if settlement.delivery.as_ref().is_some_and(|(receipt, _)| moved.contains(&receipt.fence)) {
+                progress.again.push(settlement);
+            } else if may_complete.next_if_eq(&number).is_some() {
                 progress.may_complete.push(settlement);
             } else if settlement.recounts.as_ref().is_some_and(|recounts| !recounts.is_empty()) {
                 let own = std::iter::from_fn(|| last.next_if(|(part, _)| part.settlement == number));
@@ -312,7 +335,7 @@ async fn settle_batch(
                 progress.completing.push((settlement, last));
             }
         }
-        found.owned.retain(|(number, ..)| !stay.contains(number));
+        found.owned.retain(|(number, ..)| !stay.contains(number) && !moved.contains(number));
     }
     Ok(found.owned)
 }

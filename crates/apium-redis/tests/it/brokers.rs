@@ -91,14 +91,19 @@ pub(crate) async fn send(broker: &RedisBroker, queue: &str, names: &[&str]) {
     soon("publishing", broker.publish(batch)).await.unwrap();
 }
 
-/// Publishes until it succeeds. The errors before that must be retryable.
-pub(crate) async fn send_in_the_end(broker: &RedisBroker, queue: &str, name: &str) {
-    soon("publishing in the end", async {
-        while let Err(error) = broker.publish(vec![to(queue, name)]).await {
+/// Does it until it succeeds. The errors before that must be retryable.
+pub(crate) async fn in_the_end(what: &str, attempt: impl AsyncFn() -> Result<()>) {
+    soon(what, async {
+        while let Err(error) = attempt().await {
             assert!(error.is_retryable(), "{error}");
         }
     })
     .await;
+}
+
+/// Publishes until it succeeds.
+pub(crate) async fn send_in_the_end(broker: &RedisBroker, queue: &str, name: &str) {
+    in_the_end("publishing in the end", async || broker.publish(vec![to(queue, name)]).await).await;
 }
 
 /// Receives `count` deliveries. Retryable errors are retried.
@@ -134,12 +139,7 @@ pub(crate) fn receipts(batch: &[Delivery]) -> Vec<Receipt> {
 
 /// Acks deliveries. Retryable errors are retried.
 pub(crate) async fn ack(consumer: &dyn Consumer, batch: &[Delivery]) {
-    soon("an ack", async {
-        while let Err(error) = consumer.acker().ack(receipts(batch)).await {
-            assert!(error.is_retryable(), "{error}");
-        }
-    })
-    .await;
+    in_the_end("an ack", async || consumer.acker().ack(receipts(batch)).await).await;
 }
 
 /// Receives and acks the messages that must be there, in this order.

@@ -5,10 +5,12 @@ use apium_peers::redis::{Connection, cmd};
 use apium_peers::redis_server::RedisServer;
 use apium_redis::RedisBroker;
 use apium_transport::broker::broker::Broker as _;
+use apium_transport::broker::consumer::Delivery;
 use apium_transport::broker::outgoing::Outgoing;
+use apium_transport::broker::settlement::Disposition;
 use apium_transport::broker::topology::{ExchangeType, Queue, Topology};
 
-use crate::brokers::{broker, consumer, finish, keys, length, send, to};
+use crate::brokers::{ack, broker, consumer, finish, in_the_end, keys, length, names, receipts, send, take, to};
 use crate::kit::{connection, soon, until};
 
 fn queue(name: &str, exchange: &str, kind: ExchangeType, key: &str) -> Queue {
@@ -80,4 +82,77 @@ async fn a_publisher_binds_again_after_its_server_was_restarted() {
     // The one that was published while it connected may have been bound before.
     send(&broker, "q", &["c"]).await;
     assert!(keys(&mut connection(&server), "_kombu.binding*").contains(&"_kombu.binding.q".to_owned()));
+}
+
+/// The server is emptied, or starts again without its data.
+fn lose_data(server: &RedisServer, restarts: bool) {
+    match restarts {
+        true => server.restart(),
+        false => flush(&mut connection(server)),
+    }
+}
+
+#[tokio::test]
+async fn what_is_in_flight_is_settled_after_the_server_lost_its_data() {
+    for restarts in [false, true] {
+        let server = RedisServer::start();
+        let broker = broker(&server.url(0));
+        let mut worker = consumer(&broker, "q").await;
+        send(&broker, "q", &["done", "begun", "given-back", "kept"]).await;
+        let batch = take(&mut worker, 4).await;
+        let [done, begun, given_back, kept] = [0, 1, 2, 3].map(|n| vec![batch[n].clone()]);
+        lose_data(&server, restarts);
+
+        // Each way to settle a delivery finds it, whatever the maintenance of the consumer has seen meanwhile.
+        ack(&*worker, &done).await;
+        in_the_end("marking", async || worker.acker().mark_started(&receipts(&begun)).await).await;
+        let requeue = || receipts(&given_back).into_iter().map(|receipt| (receipt, Disposition::Requeue)).collect();
+        in_the_end("giving back", async || worker.acker().reject(requeue()).await).await;
+        let again = take(&mut worker, 1).await;
+        assert_eq!((names(&again), again[0].redelivered), (vec!["given-back".to_owned()], true));
+        let in_flight: Vec<Delivery> = [begun, kept, again].concat();
+        ack(&*worker, &in_flight).await;
+        let mut redis = connection(&server);
+        assert_eq!(keys(&mut redis, "unacked*"), Vec::<String>::new(), "restarts: {restarts}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_in_flight_is_taken_over_after_the_server_lost_its_data() {
+    let server = RedisServer::start();
+    let (broker, other) = (broker(&server.url(0)), broker(&server.url(0)));
+    let mut worker = consumer(&broker, "q").await;
+    send(&broker, "q", &["begun", "fetched"]).await;
+    let batch = take(&mut worker, 2).await;
+    worker.acker().mark_started(&receipts(&batch[..1])).await.unwrap();
+    flush(&mut connection(&server));
+    // The maintenance puts it back by itself.
+    let mut redis = connection(&server);
+    until("the messages in flight", || keys(&mut redis, "unacked*").len() == 2).await;
+    // The worker dies.
+    drop(worker);
+    drop(broker);
+    let mut heir = consumer(&other, "q").await;
+    let mut again = take(&mut heir, 2).await;
+    again.sort_by_key(|delivery| std::cmp::Reverse(delivery.crashes));
+    assert_eq!(names(&again), ["begun", "fetched"]);
+    assert_eq!([again[0].crashes, again[1].crashes], [1, 0]);
+}
+
+#[tokio::test]
+async fn who_was_taken_for_dead_gets_nothing_back_though_the_data_are_there() {
+    let server = RedisServer::start();
+    let (broker, other) = (broker(&server.url(0)), broker(&server.url(0)));
+    let mut worker = consumer(&broker, "q").await;
+    send(&broker, "q", &["m"]).await;
+    let batch = take(&mut worker, 1).await;
+    // Its lease ends, as that of a process that was stopped for long.
+    let mut redis = connection(&server);
+    let ids: Vec<String> = cmd("ZRANGE").arg("_apium.alive").arg(0).arg(-1).query(&mut redis).unwrap();
+    let () = cmd("ZADD").arg("_apium.alive").arg(1).arg(&ids[0]).query(&mut redis).unwrap();
+    let mut heir = consumer(&other, "q").await;
+    let again = take(&mut heir, 1).await;
+    let lost = soon("the error", worker.acker().ack(receipts(&batch))).await.unwrap_err();
+    assert!(lost.to_string().contains("given to another consumer"), "{lost}");
+    ack(&*heir, &again).await;
 }

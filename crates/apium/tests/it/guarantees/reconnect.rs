@@ -82,3 +82,21 @@ async fn a_worker_of_one_queue() {
 async fn a_worker_of_ten_queues() {
     outages(10, &AWAY).await;
 }
+
+/// A server without persistence: what the worker has in hand goes on, and so does what follows it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_and_what_follows_it_outlive_a_server_that_loses_its_data() {
+    for acks_late in [false, true] {
+        let server = RedisServer::start();
+        let builder = App::builder("reconnect").broker(server.url(0)).backend(server.url(0)).autodiscover(false);
+        let builder = builder.state(Records::default()).state(Gate::default()).register::<gated>();
+        let app = builder.setting("task_acks_late", acks_late).build().await.unwrap();
+        let worker = app.worker().hostname("w@host").concurrency(1).start().await.unwrap();
+        let chain = (gated::s(7) | gated::p()).send(&app).await.unwrap();
+        entered(&app, 1).await;
+        server.restart();
+        open_gate(&app, 2);
+        assert_eq!(chain.get().timeout(Duration::from_secs(30)).await.unwrap(), 7, "acks_late = {acks_late}");
+        stop(worker, StopKind::Warm).await;
+    }
+}
