@@ -1,4 +1,5 @@
-//! The output while tasks run: progress bars on a terminal, otherwise a line for each change of state.
+//! The output while tasks run: progress bars on a terminal, otherwise a line for each change of state, or of many files
+//! one for each tenth of them.
 
 use std::collections::HashMap;
 use std::io::{IsTerminal, Write};
@@ -6,6 +7,9 @@ use std::io::{IsTerminal, Write};
 use apium::prelude::*;
 use apium::result::Progress;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+/// How many files have lines of their own.
+const FILES_WITH_LINES: usize = 50;
 
 /// A change of a task's state, from `on_message`.
 pub(crate) struct Change {
@@ -31,6 +35,8 @@ pub(crate) struct Screen {
     labels: HashMap<String, Label>,
     /// How many files were counted at the last progress.
     counted: Option<u64>,
+    /// Whether each change of a file has a line, where there are no bars.
+    has_file_lines: bool,
     bars: Option<Bars>,
 }
 
@@ -54,7 +60,7 @@ impl Screen {
         let mut labels: HashMap<_, _> = files.into_iter().map(|(id, text)| (id, label(text, true))).collect();
         labels.extend(singles.iter().map(|(text, id)| (id.clone(), label(text.clone(), false))));
         let bars = std::io::stdout().is_terminal().then(|| Bars::new(count));
-        Self { labels, counted: None, bars }
+        Self { labels, counted: None, has_file_lines: count <= FILES_WITH_LINES, bars }
     }
 
     /// Prints a line above the bars.
@@ -75,7 +81,8 @@ impl Screen {
         let line = format!("{:<8}  {}  {}", change.state.as_str(), label.text, detail(change, label.is_file));
         match &mut self.bars {
             Some(bars) => bars.show(change, label, &line),
-            None => say(line.trim_end()),
+            None if self.has_file_lines || !label.is_file => say(line.trim_end()),
+            None => {}
         }
     }
 
@@ -86,8 +93,14 @@ impl Screen {
             bars.total.set_position(done);
         }
         let half = total.div_ceil(2);
+        let tenth = |counted: u64| counted * 10 / total.max(1);
         if self.counted.is_some_and(|before| before < half) && (half..total).contains(&done) {
             self.say(&format!("half-way: {done} of {total} files are counted"));
+        } else if self.bars.is_none()
+            && !self.has_file_lines
+            && self.counted.is_some_and(|before| tenth(before) < tenth(done))
+        {
+            self.say(&format!("{done} of {total} files are counted"));
         }
         self.counted = Some(done);
     }
