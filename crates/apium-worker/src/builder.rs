@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -283,7 +284,10 @@ impl WorkerBuilder {
             pool,
             child_program: self.child_program,
             foreign_program: self.foreign_program,
-            concurrency: self.concurrency.or(config.worker_concurrency).unwrap_or_else(default_slots),
+            concurrency: self
+                .concurrency
+                .or(config.worker_concurrency.map(NonZeroUsize::get))
+                .unwrap_or_else(default_slots),
             multiplier: self.multiplier.unwrap_or(config.worker_prefetch_multiplier),
             layers: self.layers,
             soft_stop: self.soft_stop.unwrap_or(config.worker_soft_shutdown_timeout),

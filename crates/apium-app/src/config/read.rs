@@ -1,6 +1,7 @@
 //! How a setting's value is read by its type. What does not fit is an error that says what is allowed.
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use apium_transport::address::Address;
@@ -141,6 +142,18 @@ integers!(
     u32 => "a whole number, 0 or more",
     usize => "a whole number, 0 or more"
 );
+
+impl FromValue for NonZeroUsize {
+    const KIND: &'static str = "a whole number, 1 or more";
+
+    fn from_value(value: &Value) -> Result<Self, InvalidValue> {
+        usize::from_value(value).ok().and_then(Self::new).ok_or_else(|| InvalidValue::new(value, Self::KIND))
+    }
+
+    fn from_text(text: &str) -> Result<Self, InvalidValue> {
+        text.parse().map_err(|_| InvalidValue::new(&Value::from(text), Self::KIND))
+    }
+}
 
 impl FromValue for Priority {
     const KIND: &'static str = "a whole number from 0 to 255, \"urgent\" or \"background\"";

@@ -47,6 +47,11 @@ impl RouteTable {
         self.exact.get(task).or_else(pattern)
     }
 
+    /// The tasks that a route names itself, without a pattern.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.exact.keys().map(String::as_str)
+    }
+
     /// Every queue that a route names.
     pub(crate) fn queues(&self) -> impl Iterator<Item = &Arc<str>> {
         self.exact

@@ -444,6 +444,7 @@ fn describe(name: &str, origin: &Origin, wrong: &InvalidValue) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroUsize;
     use std::time::Duration;
 
     use super::*;
@@ -488,7 +489,7 @@ mod tests {
         settings.add_toml("worker_concurrency = \"many\"", "etc/apium.toml").unwrap();
         assert_eq!(
             error(&settings),
-            "use the setting worker_concurrency of the file etc/apium.toml: it is \"many\", allowed is a whole number, 0 or more"
+            "use the setting worker_concurrency of the file etc/apium.toml: it is \"many\", allowed is a whole number, 1 or more"
         );
         let mut settings = Settings::new();
         settings.add_env([("APIUM_TASK_ACKS_LATE", "perhaps")]).unwrap();
@@ -506,7 +507,7 @@ mod tests {
         settings.set("task_acks_late", true).unwrap();
         let config = settings.check().unwrap();
         assert_eq!(config.task_default_queue, "flag");
-        assert_eq!(config.worker_concurrency, Some(3));
+        assert_eq!(config.worker_concurrency.map(NonZeroUsize::get), Some(3));
         assert_eq!(config.result_expires, Some(Duration::from_secs(3600)));
         assert!(config.task_acks_late);
         assert_eq!(config.worker_prefetch_multiplier, PrefetchMultiplier::Auto);

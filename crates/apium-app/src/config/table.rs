@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use apium_transport::address::Address;
@@ -225,7 +226,7 @@ settings! {
     "worker" {
         /// How many tasks run at once. None is the number of processors, as in Celery; for an app whose tasks are all
         /// `async fn` it is 64 at least, since such tasks wait for something outside and use no processor meanwhile.
-        worker_concurrency: Option<usize> = None, "none";
+        worker_concurrency: Option<NonZeroUsize> = None, "none";
         /// How many messages are fetched ahead. With "auto" (Apium's own) the worker measures the rate at which runs
         /// end, and fetches as many messages ahead as end in about 50 ms: at least as many as there are free slots, at
         /// most 4096. What waits for a slot for longer than 0.2 s goes back to its queue. A number is for each slot, as
@@ -241,7 +242,7 @@ settings! {
         worker_max_memory_per_child: Option<u32> = None, "none";
         /// How many async fn a child process runs at once (Apium's own). With more than 1, a child that dies takes
         /// several runs with it: those that are acked late run again, each in a child of its own, and the others fail.
-        worker_child_concurrency: u32 = 1, "1";
+        worker_child_concurrency: NonZeroUsize = NonZeroUsize::MIN, "1";
         /// How long a new child process may take to show that it has started. After that it is killed. It may take any
         /// time to build its app, or to import it.
         worker_proc_alive_timeout: Duration = Duration::from_secs(4), "4";
@@ -343,12 +344,6 @@ impl Config {
         }
         if !matches!(self.task_default_delivery_mode, 1 | 2) {
             return Err(given.wrong("task_default_delivery_mode", "1 or 2"));
-        }
-        if self.worker_concurrency == Some(0) {
-            return Err(given.wrong("worker_concurrency", "1 or more"));
-        }
-        if self.worker_child_concurrency == 0 {
-            return Err(given.wrong("worker_child_concurrency", "1 or more"));
         }
         if self.worker_lease < Duration::from_millis(100) {
             return Err(given.wrong("worker_lease", "0.1 s or more"));

@@ -140,7 +140,7 @@ mod tests {
         });
         assert_eq!(add(&described(json!({"conf": conf})), &mut settings).unwrap(), ResultsBy::Worker);
         let config = settings.check().unwrap();
-        assert!(config.task_acks_late && config.worker_concurrency == Some(3));
+        assert!(config.task_acks_late && config.worker_concurrency.is_some_and(|count| count.get() == 3));
         assert_eq!((&*config.task_serializer, &*config.worker_pool), ("json", "async"));
         let queue = &config.task_queues.as_ref().unwrap()[0];
         assert_eq!((&*queue.name, &*queue.exchange, &*queue.routing_key), ("a", "x", "a.#"));
@@ -161,7 +161,7 @@ mod tests {
         let mut settings = Settings::new();
         settings.set_flag("worker_concurrency", "8", "-c").unwrap();
         add(&described(json!({"conf": {"worker_concurrency": 3}})), &mut settings).unwrap();
-        assert_eq!(settings.check().unwrap().worker_concurrency, Some(8));
+        assert_eq!(settings.check().unwrap().worker_concurrency.unwrap().get(), 8);
     }
 
     #[test]

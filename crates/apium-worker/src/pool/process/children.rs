@@ -40,7 +40,7 @@ impl ChildOptions {
             hostname,
             max_tasks: config.worker_max_tasks_per_child.map(u64::from),
             max_memory: config.worker_max_memory_per_child.map(u64::from),
-            concurrency: config.worker_child_concurrency as usize,
+            concurrency: config.worker_child_concurrency.get(),
             alive_timeout: config.worker_proc_alive_timeout,
             lost_wait: config.worker_lost_wait,
             kept: 0,
