@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use apium_app::app::early_acks::early_ack_note;
+use apium_app::app::misnamed::misnamed_notes;
 use apium_app::app::unconsumed::unconsumed_notes;
 use apium_app::config::prefetch::PrefetchMultiplier;
 use apium_app::context::state_map::StateMap;
@@ -414,14 +415,14 @@ fn announce(process: &Process, options: &WorkerOptions, slots: usize) {
     let broker = publisher.broker().address();
     let results = process.backends.app().map_or("none".to_owned(), |backend| backend.address().to_string());
     tracing::info!(node, concurrency = slots, %pool, queues, %broker, results, "worker {node} is ready");
-    for task in registry.iter() {
-        tracing::info!(task = &*task.name, "  . {}", task.name);
-    }
+    let tasks: Vec<&str> = registry.iter().map(|task| &*task.name).collect();
+    tasks.iter().for_each(|task| tracing::info!(task, "  . {task}"));
     // What lies in a broker that ends with the program is lost with it in any case.
     let is_durable = publisher.broker().capabilities().durable;
     if let Some(note) = early_ack_note(registry, publisher.config()).filter(|_| is_durable) {
         tracing::info!("{note}");
     }
+    misnamed_notes(publisher.config(), &tasks).iter().for_each(|note| tracing::warn!("{note}"));
     if !options.names_queues {
         unconsumed_notes(registry, publisher, &options.queues).iter().for_each(|note| tracing::warn!("{note}"));
     }

@@ -5,5 +5,6 @@ pub mod blocking;
 pub mod defaults;
 pub mod eager_runner;
 pub mod early_acks;
+pub mod misnamed;
 pub mod no_broker;
 pub mod unconsumed;
