@@ -76,6 +76,13 @@ impl CommandError {
         self
     }
 
+    /// Says one thing more about it.
+    #[must_use]
+    pub(crate) fn and_hint(self, more: &str) -> Self {
+        let hint = self.hint.as_ref().map_or_else(|| more.to_owned(), |hint| format!("{hint}; {more}"));
+        self.hint(hint)
+    }
+
     /// The stop that an error of the user's app function becomes.
     pub(crate) fn from_build(error: Box<dyn StdError + Send + Sync>) -> Self {
         Self::from_program(error, |text| Self::usage(format!("build the app: {text}")))

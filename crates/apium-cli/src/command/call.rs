@@ -8,7 +8,7 @@ use apium_protocol::json::text::Json;
 use apium_protocol::message::task_id::TaskId;
 use apium_protocol::value::printable::printable;
 
-use crate::exit::{CommandError, Result};
+use crate::exit::{Code, CommandError, Result};
 use crate::output::print;
 use crate::session::Session;
 use crate::time_arg::{TimeArg, parse_seconds};
@@ -95,7 +95,15 @@ pub(crate) async fn run(session: &Session, args: Args) -> Result<()> {
     send(session, &args, id.clone(), positional, keyword).await?;
     match backend {
         Some(backend) => {
-            wait_result::wait_until_ready(session, &*backend, id, args.timeout, wait_result::Show::End).await
+            let waited =
+                wait_result::wait_until_ready(session, &*backend, id.clone(), args.timeout, wait_result::Show::End);
+            waited.await.map_err(|error| match error.code {
+                // Both say what became of the task.
+                Code::TaskFailed | Code::Timeout => error,
+                _ => {
+                    error.and_hint(&format!("task {id} was sent all the same, and `result {id} --watch` waits for it"))
+                }
+            })
         }
         None if session.json => print::json(&serde_json::json!({ "task_id": id.as_str() })),
         None => print::line(id.as_str()),

@@ -25,10 +25,9 @@ type Paused = BTreeMap<String, PausedQueue>;
 /// Lists.
 pub(crate) async fn run(session: &Session, Args {}: Args) -> Result<()> {
     let admin = session.queue_admin()?;
-    let paused = session.app.control().paused_queues().await?;
-    let paused: Paused = paused.into_iter().map(|paused| (paused.queue.clone(), paused)).collect();
-    let Some(counts) = admin.counts() else { return depths(session, admin, &paused).await };
+    let Some(counts) = admin.counts() else { return depths(session, admin).await };
     let mut stats = session.ask_broker(|| counts.stats()).await?;
+    let paused = paused(session).await?;
     for queue in paused.keys() {
         if !stats.iter().any(|listed| listed.queue == *queue) {
             stats.push(QueueStats::new(queue.clone()));
@@ -54,19 +53,25 @@ pub(crate) async fn run(session: &Session, Args {}: Args) -> Result<()> {
     table(&["queue", "ready", "unacked", "delayed", "consumers"], rows.collect(), &paused)
 }
 
+async fn paused(session: &Session) -> Result<Paused> {
+    let paused = session.app.control().paused_queues().await?;
+    Ok(paused.into_iter().map(|paused| (paused.queue.clone(), paused)).collect())
+}
+
 /// Lists the queues of the settings with what can be delivered: all that a broker without lists of queues can say.
-async fn depths(session: &Session, admin: &dyn QueueAdmin, paused: &Paused) -> Result<()> {
+async fn depths(session: &Session, admin: &dyn QueueAdmin) -> Result<()> {
     let mut depths = Vec::new();
     for queue in session.configured_queues() {
         depths.push((session.ask_broker(|| admin.depth(&queue)).await?, queue));
     }
+    let paused = paused(session).await?;
     if session.json {
         let list =
-            depths.iter().map(|(depth, queue)| with_pause(json!({ "queue": queue, "ready": depth }), queue, paused));
+            depths.iter().map(|(depth, queue)| with_pause(json!({ "queue": queue, "ready": depth }), queue, &paused));
         return print::json(&list.collect::<Vec<_>>().into());
     }
     let rows = depths.into_iter().map(|(depth, queue)| vec![queue, depth.to_string()]).collect();
-    table(&["queue", "ready"], rows, paused)
+    table(&["queue", "ready"], rows, &paused)
 }
 
 /// Adds who paused the queue, why and since when.

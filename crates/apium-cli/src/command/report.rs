@@ -42,7 +42,7 @@ async fn gather(session: &Session) -> Value {
         let able = backend.capabilities();
         json!({
             "address": backend.address().to_string(),
-            "durable": able.durable,
+            "outlives the program": able.durable,
             "several processes": able.multi_process,
             "reports every state": able.every_state,
         })
@@ -62,7 +62,7 @@ async fn gather(session: &Session) -> Value {
             "state": state,
             "dead messages": dead,
             "delays etas": able.delays,
-            "durable": able.durable,
+            "outlives the program": able.durable,
             "several processes": able.multi_process,
             "priorities": first,
         },

@@ -7,6 +7,7 @@ use apium_protocol::json::text::Json;
 use apium_protocol::value::value::Value;
 
 use crate::exit::{CommandError, Result};
+use crate::output::print;
 use crate::remote::ask::{Asked, Words, ask, conclude, print_chat};
 use crate::remote::catalog::CommandKind;
 use crate::remote::options::RemoteOptions;
@@ -55,7 +56,10 @@ pub(crate) async fn run(session: &Session, args: Args) -> Result<()> {
         "unrevoke" => control.unrevoke(given.others.clone()),
         "unrevoke_by_stamped_headers" => control.unrevoke_by_stamps(stamps(&given.others)?),
         "resume_queue" => control.resume_queue(&words[0]),
-        "shutdown" => return Ok(control.shutdown().send().await?),
+        "shutdown" => {
+            control.shutdown().send().await?;
+            return print::line("told; no worker replies to it, and `status` shows those that still run");
+        }
         _ => return ask(session, options, name, control.broadcast(given.name, given.arguments), false).await,
     };
     ask(session, options, name, command, false).await

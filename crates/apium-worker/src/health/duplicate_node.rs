@@ -20,7 +20,9 @@ pub(crate) async fn warn_of_duplicates(broker: SharedBroker, node: Arc<str>, clo
                 tracing::warn!(
                     node = &*node,
                     count,
-                    "another live worker is named {node} too: give each a name of its own with -n, or listings mix them up"
+                    "another worker is named {node} too: it is alive, or was killed within the last {} s (worker_lease); \
+                     give each a name of its own with -n, or listings mix them up",
+                    interval.as_secs_f64()
                 );
             }
             warned = count > 1;
