@@ -167,7 +167,8 @@ fn sizes(place: &Place) -> Answer {
         let file = target.join("release/sizes");
         let size = fs::metadata(&file).map_err(|error| format!("read the size of {}: {error}", file.display()))?.len();
         let tree = cargo_tree::read("apium-sizes", features)?;
-        let crates = cargo_tree::crates(&tree).len();
+        // Without the program itself.
+        let crates = cargo_tree::crates(&tree).len() - 1;
         rows.push(format!("| {program} | {crates} | {}.{} MB |", size / 1_000_000, size / 100_000 % 10));
     }
     rows.iter().for_each(|row| output::line(row));

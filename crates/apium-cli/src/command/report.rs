@@ -76,7 +76,7 @@ async fn gather(session: &Session) -> Value {
 /// The state of a broker that has queues to look at.
 async fn state_of(session: &Session, admin: &dyn QueueAdmin) -> apium_transport::error::Result<String> {
     match admin.counts() {
-        Some(counts) => Ok(format!("reachable, {} queues", counts.stats().await?.len())),
+        Some(counts) => Ok(format!("reachable, queues: {}", counts.stats().await?.len())),
         None => {
             // It has no list of queues. The depth of one shows whether it answers.
             for queue in session.configured_queues().iter().take(1) {

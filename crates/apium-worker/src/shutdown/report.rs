@@ -87,16 +87,16 @@ impl fmt::Display for StopReport {
         };
         write!(
             f,
-            "stopped {how}: {} tasks finished ({} while stopping), {} given back, {} cancelled",
+            "stopped {how}: tasks finished: {} (while stopping: {}), given back: {}, cancelled: {}",
             self.finished, self.finished_while_stopping, self.given_back, self.cancelled
         )?;
         if self.leaked_threads > 0 {
-            write!(f, ", {} threads still busy", self.leaked_threads)?;
+            write!(f, ", threads still busy: {}", self.leaked_threads)?;
         }
         if self.unsettled > 0 {
             let names = self.unsettled_tasks.iter().take(MAX_SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
             let (names, more) = (printable(names), if self.unsettled > MAX_SHOWN { ", …" } else { "" });
-            write!(f, ", {} runs not settled: {names}{more}", self.unsettled)?;
+            write!(f, ", runs not settled: {} ({names}{more})", self.unsettled)?;
         }
         Ok(())
     }
@@ -126,8 +126,8 @@ mod tests {
         assert_eq!(report(StopKind::Warm, StopCause::Program, 1).exit_code(), 1);
         assert_eq!(report(StopKind::Warm, StopCause::Fault, 0).exit_code(), 1);
         let text = report(StopKind::Warm, StopCause::Program, 12).to_string();
-        assert!(text.ends_with("12 runs not settled: t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8], t[9], …"));
+        assert!(text.ends_with("runs not settled: 12 (t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8], t[9], …)"));
         let text = report(StopKind::Warm, StopCause::Terminate, 0).to_string();
-        assert_eq!(text, "stopped warm: 3 tasks finished (1 while stopping), 2 given back, 0 cancelled");
+        assert_eq!(text, "stopped warm: tasks finished: 3 (while stopping: 1), given back: 2, cancelled: 0");
     }
 }

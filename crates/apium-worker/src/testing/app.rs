@@ -79,14 +79,15 @@ impl TestApp {
     ///
     /// # Panics
     /// When a message to the task cannot be read: with a serializer that `accept_content` refuses, say.
+    #[track_caller]
     pub fn sent<T: ReadArguments>(&self) -> Vec<Sent<T>> {
         let is_of_task =
             |name: &str| name == T::NAME || self.registry().get(name).is_some_and(|task| *task.name == *T::NAME);
-        let read = |outgoing| match Sent::read(&self.app, outgoing) {
+        let sent = self.recorder.sent(is_of_task).into_iter().map(|outgoing| Sent::read(&self.app, outgoing));
+        match sent.collect::<Result<_>>() {
             Ok(sent) => sent,
             Err(error) => panic!("could not read a message to {}: could not {error:#}", T::NAME),
-        };
-        self.recorder.sent(is_of_task).into_iter().map(read).collect()
+        }
     }
 
     /// The messages that were published for the task of this name so far, its retries included, in order, as they were

@@ -101,6 +101,7 @@ impl<T: ReadArguments> Sent<T> {
     ///
     /// # Panics
     /// When they do not fit the task, with the text of the `TypeError` that the task would fail with.
+    #[track_caller]
     pub fn args(&self) -> T::Args {
         match self.try_args() {
             Ok(args) => args,

@@ -119,14 +119,14 @@ impl Standstill {
         for (queue, ready, _, delayed) in &look.queues {
             if *ready > 0 {
                 let why = if runs_worker { "which no running worker takes" } else { "and no worker runs" };
-                holds.push(format!("{ready} messages are ready in queue {queue}, {why}"));
+                holds.push(format!("messages that are ready in queue {queue}, {why}: {ready}"));
             }
             if *delayed > 0 {
-                holds.push(format!("{delayed} messages of queue {queue} wait for their eta"));
+                holds.push(format!("messages of queue {queue} that wait for their eta: {delayed}"));
             }
         }
         if look.waiting > 0 {
-            holds.push(format!("{} tasks wait in a worker for their rate limit or their eta", look.waiting));
+            holds.push(format!("tasks that wait in a worker for their rate limit or their eta: {}", look.waiting));
         }
         if holds.is_empty() {
             holds.push(

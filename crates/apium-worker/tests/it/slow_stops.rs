@@ -51,7 +51,7 @@ async fn a_warm_stop_with_the_broker_gone_ends_and_names_what_is_not_settled() {
     assert_eq!((report.how, report.finished, report.unsettled), (StopKind::Warm, 2, 2), "{report}");
     assert_eq!(report.unsettled_tasks, ["late[a]", "late[b]"]);
     assert_eq!(report.exit_code(), 1);
-    assert!(report.to_string().ends_with("2 runs not settled: late[a], late[b]"), "{report}");
+    assert!(report.to_string().ends_with("runs not settled: 2 (late[a], late[b])"), "{report}");
 }
 
 #[tokio::test(start_paused = true)]

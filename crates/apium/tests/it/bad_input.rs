@@ -5,6 +5,7 @@ use std::path::Path;
 
 use apium::driver::{Address, Clock, Driver, DriverOptions, Outgoing};
 use apium::message::{Headers, Message, Properties};
+use apium_peers::port;
 use bytes::Bytes;
 use serde_json::json;
 
@@ -261,4 +262,32 @@ fn an_option_of_a_driver_has_its_type_in_file_and_variable() {
     let options = r#"broker_transport_options={"priority_steps": [0, 10]}"#;
     let err = refused(&["queues", "-b", "redis://localhost", "--set", options]);
     assert!(err.contains("the option priority_steps of redis://localhost: it is a list"), "{err}");
+}
+
+#[test]
+fn a_call_whose_result_store_is_away_was_sent_all_the_same() {
+    let sandbox = Sandbox::new();
+    let away = format!("redis://127.0.0.1:{}/0", port::free());
+    let call = ["--result-backend", &away, "call", "tasks.add", "--args", "[2, 2]", "--task-id", "sent", "--wait"];
+    let output = sandbox.apium(&call).with_code(3);
+    assert!(output.err.contains("task sent was sent all the same, and `result sent --watch` waits"), "{output:?}");
+    let _worker = sandbox.worker(&[]);
+    let result = sandbox.apium(&["result", "sent", "--watch", "--timeout", "60"]).with_code(0);
+    assert!(result.out.contains('4'), "{result:?}");
+}
+
+#[test]
+fn queues_of_a_broker_that_is_away_are_what_cannot_be_listed() {
+    let away = format!("redis://127.0.0.1:{}/0", port::free());
+    let output = Sandbox::new().apium(&["--broker", &away, "queues"]).with_code(3);
+    assert!(output.err.contains(&away[8..23]) && !output.err.contains("pause"), "{output:?}");
+}
+
+#[test]
+fn settings_that_name_almost_a_task_are_pointed_out() {
+    let sandbox = Sandbox::new();
+    fs::write(sandbox.path().join("apium.toml"), "task_annotations.\"tasks.addd\".priority = 3").unwrap();
+    let mut worker = sandbox.worker(&[]);
+    let line = worker.seen_or_wait("task_annotations", "tasks.addd");
+    assert!(line.contains("WARN") && line.contains("did you mean tasks.add?"), "{line}");
 }

@@ -151,7 +151,7 @@ async fn a_second_worker_of_one_name_is_a_warning_in_both_logs() {
     collect();
     let app = App::test().with(|app| app.autodiscover(false)).register::<Good>().build().await.unwrap();
     let worker = || app.worker().hostname("w1@here").concurrency(1);
-    let warnings = || logged().matches("another live worker is named w1@here too").count();
+    let warnings = || logged().matches("another worker is named w1@here too").count();
     let first = worker().start().await.unwrap();
     let second = worker().start().await.unwrap();
     until("the second worker's warning", async || warnings() > 0).await;
