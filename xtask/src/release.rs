@@ -159,7 +159,8 @@ fn sizes(place: &Place) -> Answer {
     let target = place.target.join("sizes");
     let mut rows = vec!["| program | crates | size |".to_owned(), "|---|---|---|".to_owned()];
     for (program, features) in PROGRAMS {
-        let mut build = process::cargo(&["build", "--release", "--package", "apium-sizes", "--features", features])?;
+        let mut build =
+            process::optimised(&["build", "--release", "--package", "apium-sizes", "--features", features])?;
         build.arg("--target-dir").arg(&target).env("CARGO_PROFILE_RELEASE_STRIP", "symbols");
         if !process::passes(build)? {
             return Ok(false);

@@ -45,7 +45,7 @@ fn execute(plan: &Plan, runs: usize, is_full: bool) -> Answer {
         peers::ready::ensure()?;
     }
     let build = ["build", "--release", "--package", "apium-harness", "--bin", plan.binary];
-    if !process::passes(process::cargo(&build)?)? {
+    if !process::passes(process::optimised(&build)?)? {
         return Ok(false);
     }
     let mut figures = Figures::default();
@@ -60,7 +60,7 @@ fn execute(plan: &Plan, runs: usize, is_full: bool) -> Answer {
             if is_full && matches!(plan.content, Page::Sections(_)) {
                 program.push("full");
             }
-            let lines = process::read(process::cargo(&program)?)?;
+            let lines = process::read(process::optimised(&program)?)?;
             output::line(lines.trim_end());
             figures.read(&lines);
         }
