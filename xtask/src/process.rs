@@ -33,8 +33,8 @@ pub(crate) fn cargo(args: &[&str]) -> Result<Command, String> {
     Ok(command)
 }
 
-/// The same, where a release is optimised as that of a program that uses Apium: with what the profile of this repository
-/// leaves out, so that its quickstart is built sooner.
+/// The same, where a release is optimised as that of a program that uses Apium: with what the profile of this
+/// repository leaves out, so that its quickstart is built sooner.
 pub(crate) fn optimised(args: &[&str]) -> Result<Command, String> {
     let mut command = cargo(args)?;
     // Cargo's default.
